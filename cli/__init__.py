@@ -1,0 +1,1 @@
+"""The `larder` command: thin callers of the functions in ingestion, sharding and orchestration."""

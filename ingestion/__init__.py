@@ -1,0 +1,1 @@
+"""Vendor → block → raw. Reads vendors, keeps blocks, loads shards. Never imports Dagster."""

@@ -1,0 +1,1 @@
+"""Vendor APIs as real local HTTP servers, serving datasets in each vendor's true shape and manners."""

@@ -1,0 +1,1 @@
+"""What runs when: the cycle, the dbt workers, and Dagster over them."""

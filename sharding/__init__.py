@@ -1,0 +1,1 @@
+"""Ids, catalogue, router, instances and provisioning: who lives on which database."""
