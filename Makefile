@@ -1,0 +1,40 @@
+# make demo · make test · make dagster · make bench · make clean — `make help` says more.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+UV_VERSION := 0.13.8
+# The lock decides; uv takes the Python of the venv and downloads none.
+UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
+export DO_NOT_TRACK := 1
+
+$(STAMP): uv.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(UV) sync --quiet --frozen --inexact
+	@touch $@
+
+.PHONY: help demo test lint dagster bench clean
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(STAMP)  ## start databases and sandbox vendors, extract, load, transform, report
+	@$(BIN)/larder demo
+
+test: $(STAMP)  ## everything CI needs
+	@BIN=$(BIN) bash tests/run.sh
+
+lint: $(STAMP)  ## ruff, mypy, sqlfluff and the generated files
+	@BIN=$(BIN) bash tests/run.sh lint
+
+dagster: $(STAMP)  ## Dagster's UI on the same instance (Ctrl-C stops it)
+	@$(BIN)/larder dagster
+
+bench: $(STAMP)  ## the benchmark: bare COPY, ours, dlt's default
+	@$(BIN)/python -m bench
+
+clean:  ## stop what this project started (only that) and remove its data
+	@if test -x $(BIN)/larder; then $(BIN)/larder clean; else echo "nothing to clean"; fi

@@ -1,0 +1,61 @@
+"""What is compared: one amount of one measure of one source on one business date.
+
+A vendor's `receipts.py` implements :class:`Receipts` as a module-level function ``receipts(records, sites, now)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+Record = dict[str, Any]
+"""A vendor's record as parsed JSON; numbers are int or Decimal, never float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """`amount` of `measure` on `business_date`; money in major units of `currency`, counts with currency ''."""
+
+    business_date: date
+    currency: str
+    measure: str
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class SiteSetting:
+    """A dated overrule of what the vendor says of a site, valid on [valid_from, valid_to) of local calendar dates."""
+
+    valid_from: date
+    valid_to: date
+    timezone: str
+    day_start: timedelta
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Time zone and day start of each vendor site. `overrides` are what people decided; vendors fill in the rest."""
+
+    overrides: Mapping[str, Sequence[SiteSetting]] = field(default_factory=dict)
+
+    def business_date(self, site: str, at: datetime, timezone: str, day_start: timedelta) -> date:
+        """Business date of the instant `at` at `site`: local wall clock minus the day-start hour.
+
+        `timezone` and `day_start` are the vendor's own, used where no overrule covers the local date.
+        """
+        for setting in self.overrides.get(site, ()):
+            local = at.astimezone(ZoneInfo(setting.timezone)).replace(tzinfo=None)
+            if setting.valid_from <= (local - setting.day_start).date() < setting.valid_to:
+                return (local - setting.day_start).date()
+        local = at.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+        return (local - day_start).date()
+
+
+class Receipts(Protocol):
+    """``receipts(records, sites, now)``: the current records by stream → amounts (any number per date and measure)."""
+
+    def __call__(self, records: Mapping[str, Sequence[Record]], sites: Sites, now: datetime) -> Iterator[Amount]: ...
