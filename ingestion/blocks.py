@@ -1,0 +1,311 @@
+"""Blocks: immutable files of a vendor's records, committed by a manifest that is written last.
+
+A block is `{business}/{source_id}/{stream}/{YYYY}/{MM}/{DD}/{HH}/{block_id}.jsonl.zst` (UTC hour of extraction) with
+one record a line, and `{block_id}.manifest.json` beside it. A data file without a manifest is not a block. Object
+stores have no rename, which is why the commit is a second, small object; on a local disk both files are written under
+a temporary name, synced and renamed.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+from uuid import UUID
+
+import fsspec
+import zstandard
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ingestion.errors import DataError
+from ingestion.uuid7 import uuid7
+
+DATA_SUFFIX = ".jsonl.zst"
+MANIFEST_SUFFIX = ".manifest.json"
+_CHUNK = 1 << 18
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Window(_Model):
+    """What was asked for. Ends in the stream's own format; both None: everything. `complete`: read to its end, so a
+    key of the window that is not in the block was gone at `observed_at`."""
+
+    start: str | None = None
+    end: str | None = None
+    complete: bool = False
+
+
+class HttpEvidence(_Model):
+    """How the block was fetched, without secrets."""
+
+    requests: int = 0
+    retries: int = 0
+    statuses: dict[str, int] = {}
+    first_url: str = ""
+    last_url: str = ""
+
+
+class Manifest(_Model):
+    """The commit of a block, and all that is known about it."""
+
+    block_id: UUID
+    generation: int = 1
+    business: int
+    source_id: str  # text: 64 bits do not survive every JSON reader
+    integration: str
+    integration_version: str
+    stream: str
+    window: Window
+    sites: tuple[str, ...] = ()
+    cursor_before: dict[str, Any] | None
+    cursor_after: dict[str, Any]
+    records: int
+    bytes: int
+    compressed_bytes: int
+    sha256: str  # of the uncompressed bytes
+    file_sha256: str
+    observed_at: datetime
+    http: HttpEvidence
+    created_by: str
+
+    @property
+    def path(self) -> str:
+        """Path of the manifest within the store."""
+        return f"{block_stem(self.business, int(self.source_id), self.stream, self.block_id)}{MANIFEST_SUFFIX}"
+
+    @property
+    def data_path(self) -> str:
+        """Path of the data file within the store."""
+        return f"{block_stem(self.business, int(self.source_id), self.stream, self.block_id)}{DATA_SUFFIX}"
+
+
+def block_stem(business: int, source_id: int, stream: str, block_id: UUID) -> str:
+    """Path of a block without suffix. The hour is that of the id, so path and id cannot disagree."""
+    created = datetime.fromtimestamp((block_id.int >> 80) / 1000, UTC)
+    return f"{business}/{source_id}/{stream}/{created:%Y/%m/%d/%H}/{block_id}"
+
+
+class BlockStore:
+    """A folder of blocks in any fsspec store, named by URL (`file:///…`, `s3://…`)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.fs, self._root = fsspec.core.url_to_fs(url)
+
+    def path(self, name: str) -> str:
+        """The store's own path of a file named within the store."""
+        return f"{self._root.rstrip('/')}/{name}"
+
+    def writer(self, business: int, source_id: int, stream: str) -> "BlockWriter":
+        """Open a new block; nothing is visible until `commit`."""
+        return BlockWriter(self, business, source_id, stream)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a small file so that it is there whole or not at all."""
+        with self.open_write(name) as sink:
+            sink.write(content)
+
+    def open_write(self, name: str) -> "_Sink":
+        """A file that appears under its name, whole, on a clean exit."""
+        return _Sink(self, name)
+
+    def read_manifest(self, name: str) -> Manifest | None:
+        """The manifest at that path; None if there is none; DataError if it is damaged."""
+        try:
+            content = self.fs.cat_file(self.path(name))
+        except FileNotFoundError:
+            return None
+        try:
+            return Manifest.model_validate_json(content)
+        except ValidationError as error:
+            raise DataError(
+                f"the manifest {name} is damaged: {error.errors()[0]['msg']}", next_command="larder blocks list"
+            ) from error
+
+    def manifests(self, prefix: str = "") -> Iterator[Manifest]:
+        """Every manifest below a prefix, in no order: a walk, for rebuilding the index only."""
+        top = self.path(prefix)
+        if not self.fs.exists(top):
+            return
+        for folder, _, files in self.fs.walk(top):
+            for file in sorted(files):
+                if file.endswith(MANIFEST_SUFFIX):
+                    name = f"{folder}/{file}"[len(self._root.rstrip("/")) + 1 :]
+                    manifest = self.read_manifest(name)
+                    if manifest is not None:
+                        yield manifest
+
+    def read(self, manifest: Manifest) -> Iterator[bytes]:
+        """The block's records in order, without line ends; DataError if bytes or count differ from the manifest.
+
+        The check completes with the last record: use what was read only after the iterator ended.
+        """
+        again = f"larder blocks show {manifest.block_id}"
+        digest, count = hashlib.sha256(), 0
+        try:
+            with self.fs.open(self.path(manifest.data_path), "rb") as source:
+                plain = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+                for line in io.BufferedReader(plain, _CHUNK):
+                    digest.update(line)
+                    count += 1
+                    yield line[:-1]
+        except FileNotFoundError as error:
+            raise DataError(
+                f"block {manifest.block_id} has a manifest but its file {manifest.data_path} is gone",
+                next_command=again,
+            ) from error
+        except zstandard.ZstdError as error:
+            raise DataError(f"block {manifest.block_id} is damaged: {error}", next_command=again) from error
+        if digest.hexdigest() != manifest.sha256 or count != manifest.records:
+            raise DataError(
+                f"block {manifest.block_id} is damaged: its bytes do not have the hash of its manifest",
+                next_command=again,
+            )
+
+    def delete(self, name: str) -> None:
+        """Remove a file that no manifest commits; no error if it is not there."""
+        if self.fs.exists(self.path(name)):
+            self.fs.rm_file(self.path(name))
+
+
+class _Sink:
+    """A file in the store that appears whole, on a clean exit, or not at all."""
+
+    def __init__(self, store: BlockStore, name: str) -> None:
+        self._store = store
+        self._target = store.path(name)
+        self._local = isinstance(store.fs, LocalFileSystem)
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> IO[bytes]:
+        if self._local:
+            Path(self._target).parent.mkdir(parents=True, exist_ok=True)
+            self._file = Path(f"{self._target}.partial").open("wb")
+        else:
+            self._file = self._store.fs.open(self._target, "wb", autocommit=False)
+        return self._file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        file = self._file
+        assert file is not None
+        if self._local:
+            if kind is None:
+                file.flush()
+                os.fsync(file.fileno())
+            file.close()
+            partial = Path(f"{self._target}.partial")
+            if kind is None:
+                partial.replace(self._target)
+                _sync_folder(partial.parent)
+            else:
+                partial.unlink()
+            return
+        file.close()
+        if kind is None:
+            file.commit()  # type: ignore[attr-defined]
+        else:
+            file.discard()  # type: ignore[attr-defined]
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class _HashingFile:
+    """Counts and hashes what passes into a file."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size += len(data)
+        return self._target.write(data)
+
+
+class BlockWriter:
+    """Streams records into a new block's data file; use as a context manager, then `commit`.
+
+    Memory is that of one zstd window, whatever the number of records. Leaving without `close` (an error) discards.
+    """
+
+    def __init__(self, store: BlockStore, business: int, source_id: int, stream: str) -> None:
+        self._store = store
+        self.block_id = uuid7()
+        self.business, self.source_id, self.stream = business, source_id, stream
+        stem = block_stem(business, source_id, stream, self.block_id)
+        self.data_path = f"{stem}{DATA_SUFFIX}"
+        self.manifest_path = f"{stem}{MANIFEST_SUFFIX}"
+        self.records = 0
+        self.bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._sink = store.open_write(self.data_path)
+
+    def __enter__(self) -> Self:
+        self._file = _HashingFile(self._sink.__enter__())
+        self._zstd = zstandard.ZstdCompressor(level=3).stream_writer(
+            self._file,  # type: ignore[arg-type]
+            closefd=False,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._zstd.close()  # type: ignore[no-untyped-call]
+        self._sink.__exit__(kind, error, trace)
+
+    def write(self, record: bytes) -> None:
+        """Append one record (JSON text without line breaks)."""
+        self.write_lines(record + b"\n", 1)
+
+    def write_lines(self, lines: bytes, count: int) -> None:
+        """Append `count` records, each already ended by a line feed."""
+        self._zstd.write(lines)
+        self._sha256.update(lines)
+        self.records += count
+        self.bytes += len(lines)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the uncompressed bytes so far."""
+        return self._sha256.hexdigest()
+
+    def manifest(self, **known: Any) -> Manifest:
+        """The manifest of the closed data file; `known` are the fields that the writer cannot know."""
+        return Manifest(
+            block_id=self.block_id,
+            business=self.business,
+            source_id=str(self.source_id),
+            stream=self.stream,
+            records=self.records,
+            bytes=self.bytes,
+            compressed_bytes=self._file.size,
+            sha256=self.sha256,
+            file_sha256=self._file.sha256.hexdigest(),
+            **known,
+        )
+
+    def commit(self, manifest: Manifest) -> None:
+        """Write the manifest: from here on the block exists."""
+        self._store.write_bytes(manifest.path, manifest.model_dump_json(indent=1).encode() + b"\n")
+
+    def discard(self) -> None:
+        """Remove the data file of a block that will not be committed."""
+        self._store.delete(self.data_path)

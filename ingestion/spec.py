@@ -1,0 +1,311 @@
+"""What an integration can say about itself in `integration.yml`: pydantic models, nothing executable.
+
+Paths into a record are dotted (`general.timeZone`); `""` is the body itself. Request values are templates:
+`{config.x}` a setting of the source, `{site}` one site, `{sites}` the sites of a batch (a list, when it is the whole
+value), `{parent}` the parent record's key, `{from}` and `{to}` the window's ends in the stream's time format.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Kind = Literal["pos", "labour", "marketing"]
+Entity = Literal[
+    "location",
+    "employee",
+    "item",
+    "campaign",
+    "sale",
+    "sale_item",
+    "payment",
+    "discount",
+    "refund",
+    "shift",
+    "wage",
+    "ad_spend",
+]
+ErrorClass = Literal["vendor", "credentials", "throttled", "config", "cursor_expired"]
+TimeFormat = Literal["iso_z", "iso_ms_offset", "iso_offset", "date", "epoch_ms", "epoch_s"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(value: object) -> timedelta:
+    """`30s`, `10m`, `6h` or `28d` as a timedelta; raises ValueError for anything else."""
+    if isinstance(value, timedelta):
+        return value
+    found = re.fullmatch(r"(\d+)([smhd])", str(value))
+    if not found:
+        raise ValueError(f"{value!r} is not a duration such as 30s, 10m, 6h or 28d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BearerAuth(_Model):
+    """`Authorization: Bearer <secret>`."""
+
+    type: Literal["bearer"]
+    secret: str = "access_token"
+
+
+class QueryTokenAuth(_Model):
+    """The secret as a query parameter; it is removed from every recorded URL."""
+
+    type: Literal["query_token"]
+    secret: str = "access_token"
+    param: str = "access_token"
+
+
+class LoginAuth(_Model):
+    """POST the secrets, take a bearer token from the answer, take a new one when it expires or is refused."""
+
+    type: Literal["login"]
+    path: str
+    secrets: dict[str, str]  # field of the login body → name of the secret
+    fields: dict[str, str] = {}  # fixed fields of the login body
+    token: str  # where the token is in the answer
+    expires_in: str | None = None  # where its lifetime in seconds is
+
+
+Auth = Annotated[BearerAuth | QueryTokenAuth | LoginAuth, Field(discriminator="type")]
+
+
+class RateLimit(_Model):
+    """Budget of one credential, shared by every source that uses it."""
+
+    requests: int = Field(gt=0)
+    per: Duration = timedelta(seconds=1)
+
+
+class ErrorSign(_Model):
+    """How the vendor says an error besides plain status codes. All the given conditions must hold."""
+
+    status: int | None = None
+    path: str | None = None  # into the body
+    values: tuple[str, ...] = ()  # texts the value at `path` may have; empty: any value but null
+    means: ErrorClass
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.status is None and self.path is None:
+            raise ValueError("an error sign needs a status, a path, or both")
+        return self
+
+
+class SinglePage(_Model):
+    """One request has it all."""
+
+    type: Literal["single"] = "single"
+
+
+class CursorPaging(_Model):
+    """The answer holds an opaque cursor, which goes back in the query or the body."""
+
+    type: Literal["cursor_body", "cursor_query"]
+    cursor: str  # where it is in the answer
+    send_as: str = "cursor"
+
+
+class PageNumberPaging(_Model):
+    """`page=1, 2, …` until a page is shorter than its size."""
+
+    type: Literal["page_number"]
+    send_as: str = "page"
+    size: int = Field(gt=0)
+    first: int = 1
+
+
+class NextUrlPaging(_Model):
+    """The answer holds the URL of the next page."""
+
+    type: Literal["next_url"]
+    next: str
+
+
+class TokenHeaderPaging(_Model):
+    """A response header holds the token of the next page."""
+
+    type: Literal["token_header"]
+    header: str
+    send_as: str = "pageToken"
+
+
+Paging = Annotated[
+    SinglePage | CursorPaging | PageNumberPaging | NextUrlPaging | TokenHeaderPaging, Field(discriminator="type")
+]
+
+
+class Modified(_Model):
+    """Where a record says when it last changed."""
+
+    path: str
+    format: TimeFormat = "iso_offset"
+
+
+class Cursor(_Model):
+    """Windows of an incremental stream.
+
+    A window is [where the last one ended − lag, now], cut at `max_window`; `restatement` reaches further back each
+    time because the vendor restates trailing days. Without `max_window` a first extract is one window.
+    """
+
+    format: TimeFormat = "iso_z"  # of {from} and {to}
+    lag: Duration = timedelta(minutes=2)
+    initial: Duration = timedelta(days=730)  # how far back the first window begins, unless the source says `since`
+    max_window: Duration | None = None
+    restatement: Duration = timedelta(0)
+
+    @property
+    def grain(self) -> Literal["timestamp", "date"]:
+        """Whether the vendor's filter takes instants or whole days."""
+        return "date" if self.format == "date" else "timestamp"
+
+
+class Sites(_Model):
+    """Fan-out over a source's sites: ids from the source's settings, or read from another stream."""
+
+    config: str | None = None
+    stream: str | None = None
+    field: str | None = None
+    batch: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.config is None) == (self.stream is None) or (self.stream is None) != (self.field is None):
+            raise ValueError("sites come either from `config`, or from `stream` and `field`")
+        return self
+
+
+class Parent(_Model):
+    """One request (and its pages) for each record of another stream."""
+
+    stream: str
+    field: str
+
+
+class Stream(_Model):
+    """One kind of record: how to ask for it, where the records are, and what identifies one."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    about: str
+    method: Literal["GET", "POST"] = "GET"
+    path: str
+    params: dict[str, str | int] = {}
+    headers: dict[str, str] = {}
+    body: dict[str, Any] | None = None
+    records: Paths  # where the records are; several places are read one after the other
+    natural_key: Paths = Field(min_length=1)
+    modified: Modified | None = None
+    currency: Paths = ()  # paths of ISO codes to check
+    cursor: Cursor | None = None
+    ascending: bool = False  # sorted by `modified`, oldest first: a long window may be cut anywhere
+    paging: Paging = SinglePage()
+    sites: Sites | None = None
+    parent: Parent | None = None
+    context: dict[str, str] = {}  # what only the request knows; becomes the record's first member, `_context`
+    deletes: Literal["none", "soft_flag", "complete_window", "snapshot"] = "none"
+    deleted_flag: str | None = None
+    window_field: str | None = None  # the field that the window is about, when deletes: complete_window
+    volatile: Paths = ()  # left out when two versions are compared
+    cadence: Duration = timedelta(minutes=10)
+    feeds: tuple[Entity, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether a window that was read to its end tells which records are gone."""
+        return self.deletes in ("complete_window", "snapshot")
+
+    @property
+    def per_site_cursor(self) -> bool:
+        """Whether each site has its own position. A complete window covers all sites at once."""
+        return self.sites is not None and self.cursor is not None and not self.complete
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.ascending and (self.modified is None or self.complete):
+            raise ValueError("ascending needs `modified` and a stream without complete windows")
+        if self.deletes == "complete_window" and (self.cursor is None or self.window_field is None):
+            raise ValueError("deletes: complete_window needs `cursor` and `window_field`")
+        if self.deletes == "snapshot" and self.cursor is not None:
+            raise ValueError("a snapshot is read whole: it has no cursor")
+        if self.deletes == "soft_flag" and self.deleted_flag is None:
+            raise ValueError("deletes: soft_flag needs `deleted_flag`")
+        return self
+
+
+class Setting(_Model):
+    """A setting that a source of this integration has."""
+
+    about: str
+    required: bool = True
+    is_list: bool = False
+
+
+class IntegrationSpec(_Model):
+    """A vendor we can read."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,20}$")
+    title: str
+    kind: Kind
+    docs: str  # the vendor's own documentation
+    base_url: str
+    config: dict[str, Setting] = {}
+    auth: Auth
+    headers: dict[str, str] = {}
+    rate_limit: RateLimit
+    money: Literal["minor_units", "decimal", "decimal_string"]
+    time_zone: Literal["utc", "site", "account"]
+    error_signs: tuple[ErrorSign, ...] = ()
+    streams: tuple[Stream, ...] = Field(min_length=1)
+    version: str = ""  # hash of the file, set by the registry
+
+    @property
+    def feeds(self) -> tuple[Entity, ...]:
+        """The unified entities that this integration's streams feed, each once, in order of first mention."""
+        return tuple(dict.fromkeys(entity for stream in self.streams for entity in stream.feeds))
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name; KeyError if there is none."""
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        raise KeyError(name)
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> Self:
+        names = [stream.name for stream in self.streams]
+        if len(set(names)) != len(names):
+            raise ValueError("two streams have the same name")
+        for stream in self.streams:
+            origins = [stream.parent.stream] if stream.parent else []
+            if stream.sites and stream.sites.stream:
+                origins.append(stream.sites.stream)
+            for origin in origins:
+                if origin not in names[: names.index(stream.name)]:
+                    raise ValueError(f"stream {stream.name} reads {origin}, which must be declared before it")
+                if self.stream(origin).cursor is not None:
+                    raise ValueError(f"stream {stream.name} reads {origin}, which must be read whole (no cursor)")
+            if stream.sites and stream.sites.config and stream.sites.config not in self.config:
+                raise ValueError(f"stream {stream.name}: `{stream.sites.config}` is not in `config`")
+        return self
+
+
+def natural_key_text(values: Sequence[str]) -> str:
+    """The text that identifies a record: its key fields joined by `|`, where `|` and the backslash are escaped."""
+    if len(values) == 1:
+        return values[0]
+    return "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in values)
