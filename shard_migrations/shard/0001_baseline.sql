@@ -168,6 +168,16 @@ create table {keys}.location_setting (
     primary key (location_id, valid_from)
 );
 
+-- What a person changed in the maps or settings, stamped with the writing transaction: builds look for it like for the
+-- feed. What a build itself assigns is not here, or each build would ask for the next one.
+create table {keys}.change (
+    xid xid8 not null default pg_current_xact_id(),
+    what text not null,                     -- location_map, employee_map, item_map, location_setting, …
+    key text not null,
+    changed_at timestamptz not null default clock_timestamp()
+);
+create index on {keys}.change (xid);
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- Raw: ledger, heads, quarantine, complete windows, change feed. Stream tables are made by raw.ensure_stream.
 -- ---------------------------------------------------------------------------------------------------------------
@@ -253,6 +263,15 @@ create table {raw}.feed (
 );
 create index on {raw}.feed (xid);
 create index on {raw}.feed (source_id, stream, natural_key);
+
+-- Up to which snapshot of the feed the models of this shard were last built without an error, and from which code.
+create table {raw}.build_mark (
+    scope text primary key,                 -- 'models': the whole project; a build of a selection marks nothing
+    seen pg_snapshot not null,              -- taken before the build read anything
+    system_identifier bigint not null,      -- of the cluster that gave the snapshot: on another one it means nothing
+    code text not null,                     -- fingerprint of models, macros, seeds and tests
+    built_at timestamptz not null default clock_timestamp()
+);
 
 -- raw_<integration>.<stream>: every version of every record, as the vendor sent it; and <stream>_current over it.
 create function {raw}.ensure_stream(p_integration text, p_stream text) returns void

@@ -1,0 +1,124 @@
+"""The inside of a transform worker: one process, one parsed dbt project, one shard at a time.
+
+dbt keeps its flags, adapters and invocation context in module globals, so it cannot run twice at once in a process;
+several shards at a time are several workers. Only workers import this module: it costs 3 CPU-seconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dbt.cli.main import dbtRunner
+
+from orchestration.results import BuildResult, Job, NodeResult, Target, rows_changed
+from orchestration.retarget import parsed_names, retarget
+
+PASSWORD = "DBT_ENV_SECRET_LARDER_PASSWORD"  # dbt scrubs variables of this prefix from its logs
+# Parsed for no shard in particular; a fixed profile keeps dbt's partial parse valid, whatever shards there are.
+PARSE_TARGET = Target("parse", "127.0.0.1", 1, "parse", "", "larder")
+
+Progress = Callable[[str, str, str], None]  # shard, node, status
+
+
+class DbtProject:
+    """A dbt project parsed once; `build` runs it on any shard."""
+
+    def __init__(self, project_dir: Path, work_dir: Path, threads: int = 1) -> None:
+        self.project_dir, self.work_dir, self.threads = project_dir, work_dir, threads
+        self.profile = str(yaml.safe_load((project_dir / "dbt_project.yml").read_text())["profile"])
+        self.parse_seconds = 0.0
+        self._manifest: Any = None
+
+    def parse(self) -> None:
+        """Parse, or take over what another process parsed (dbt's partial parse: 0.1 s). Raises what dbt raised."""
+        started = time.process_time()
+        target_path = self.work_dir / "parse"
+        target_path.mkdir(parents=True, exist_ok=True)
+        with (target_path / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            outcome = self._invoke(PARSE_TARGET, ["parse", "--target-path", str(target_path)])
+        if outcome.exception is not None:
+            raise outcome.exception
+        self._manifest = outcome.result
+        self._names = parsed_names(self._manifest)
+        self.parse_seconds = time.process_time() - started
+
+    def build(self, job: Job, progress: Progress | None = None) -> BuildResult:
+        """Run the job on its shard. Never raises for what the shard or a model does wrong: the result says it."""
+        shard, wall, cpu = job.target.name, time.monotonic(), time.process_time()
+        parse_seconds = 0.0
+        if self._manifest is None:
+            self.parse()
+            parse_seconds = self.parse_seconds
+        retarget(self._manifest, self._names, job.target.database, job.target.schema)
+        command = ["build", "--target-path", str(self.work_dir / "shards" / shard), "--no-write-json", *_choice(job)]
+        outcome = self._invoke(job.target, command, progress)
+        nodes = tuple(_node(r) for r in getattr(outcome.result, "results", None) or ())
+        error = str(outcome.exception).strip() if outcome.exception is not None else None
+        return BuildResult(
+            shard, nodes, error, time.monotonic() - wall, time.process_time() - cpu, round(parse_seconds, 3)
+        )
+
+    def _invoke(self, target: Target, command: Sequence[str], progress: Progress | None = None) -> Any:
+        os.environ[PASSWORD] = target.password
+        os.environ["LARDER_NAMESPACE"] = target.namespace
+        callbacks = [_listener(target.name, progress)] if progress else []
+        common = ["--quiet", "--no-print", "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
+                  "--no-send-anonymous-usage-stats", "--no-version-check"]  # fmt: skip
+        return dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke(
+            [*common, *command, "--project-dir", str(self.project_dir), "--profiles-dir", str(self._profiles(target)),
+             "--target", target.name, "--log-path", str(self.work_dir / "logs")]
+        )  # fmt: skip
+
+    def _profiles(self, target: Target) -> Path:
+        """A folder with a profile of this one target; the password stays in the environment."""
+        folder = self.work_dir / "profiles" / target.name
+        folder.mkdir(parents=True, exist_ok=True)
+        output = {
+            "type": "postgres", "host": target.host, "port": target.port, "user": target.username,
+            "password": f"{{{{ env_var('{PASSWORD}') }}}}", "dbname": target.database,
+            "schema": target.schema("staging"), "threads": self.threads, "connect_timeout": 10,
+        }  # fmt: skip
+        text = yaml.safe_dump({self.profile: {"target": target.name, "outputs": {target.name: output}}})
+        path = folder / "profiles.yml"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+        return folder
+
+
+def _choice(job: Job) -> list[str]:
+    chosen = [*(["--select", *job.select] if job.select else []), *(["--exclude", *job.exclude] if job.exclude else [])]
+    unwanted = [*([] if job.tests else ["test"]), *([] if job.unit_tests else ["unit_test"])]
+    without = [word for kind in unwanted for word in ("--exclude-resource-type", kind)]
+    return [*chosen, *without, *(["--full-refresh"] if job.full_refresh else [])]
+
+
+def _node(result: Any) -> NodeResult:
+    status, message = str(result.status), result.message
+    good = status == "success"
+    inserted, deleted = rows_changed(result.adapter_response or {}, message) if good else (None, None)
+    return NodeResult(
+        unique_id=result.node.unique_id,
+        kind=str(result.node.resource_type),
+        status=status,
+        seconds=round(result.execution_time, 4),
+        inserted=inserted,
+        deleted=deleted,
+        failures=result.failures,
+        message=message,
+    )
+
+
+def _listener(shard: str, progress: Progress) -> Callable[[Any], None]:
+    def listen(event: Any) -> None:
+        if event.info.name == "NodeFinished":
+            info = event.data.node_info
+            progress(shard, info.unique_id, info.node_status)
+
+    return listen
