@@ -83,7 +83,7 @@ class DbtProject:
         output = {
             "type": "postgres", "host": target.host, "port": target.port, "user": target.username,
             "password": f"{{{{ env_var('{PASSWORD}') }}}}", "dbname": target.database,
-            "schema": target.schema("staging"), "threads": self.threads, "connect_timeout": 10,
+            "schema": target.schema("marts"), "threads": self.threads, "connect_timeout": 10,
         }  # fmt: skip
         text = yaml.safe_dump({self.profile: {"target": target.name, "outputs": {target.name: output}}})
         path = folder / "profiles.yml"

@@ -270,6 +270,7 @@ create table {raw}.build_mark (
     seen pg_snapshot not null,              -- taken before the build read anything
     system_identifier bigint not null,      -- of the cluster that gave the snapshot: on another one it means nothing
     code text not null,                     -- fingerprint of models, macros, seeds and tests
+    as_of timestamptz not null,             -- the vendors' clock then: open punches and calendars move with the day
     built_at timestamptz not null default clock_timestamp()
 );
 
