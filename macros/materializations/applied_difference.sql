@@ -1,0 +1,201 @@
+{#
+  applied_difference: a table that is rebuilt beside itself and changed only where the result differs.
+
+  The new result goes to a temporary table; rows that differ are deleted and inserted in the same transaction. The table
+  is never swapped, so grants, policies, triggers, dependent views and untouched rows survive, readers never see it
+  empty, and a failed run leaves the last good state. `--full-refresh` does the same: there is nothing else to refresh.
+
+  config:
+    unique_key  the columns of the grain, not null. Required: rows are compared and replaced by it; a unique index
+                holds it.
+    indexes     as dbt's own for Postgres; missing ones are made, also on a table that exists.
+  A contract gives the columns' types and its not-null and check constraints; added, removed and retyped columns are
+  altered in place.
+
+  Each build writes a row to meta.model_change in the same transaction and reports the rows in its message.
+#}
+{% materialization applied_difference, adapter='postgres' %}
+  {%- set target_relation = this.incorporate(type='table') -%}
+  {%- set result_relation = temporary_relation('__result') -%}
+  {%- set grain = grain_of_model() -%}
+  {%- set existing = load_cached_relation(this) -%}
+
+  {{ run_hooks(pre_hooks, inside_transaction=False) }}
+  {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+  {%- do lock_model(target_relation) -%}
+  {%- if existing is not none and not existing.is_table -%}
+    {%- do adapter.drop_relation(existing) -%}
+    {%- set existing = none -%}
+  {%- endif -%}
+
+  {%- do create_result_table(result_relation, sql) -%}
+  {%- do assert_grain(result_relation, grain) -%}
+  {%- if existing is none -%}
+    {%- do create_table_like_result(target_relation, result_relation) -%}
+    {%- set columns_changed = true -%}
+  {%- else -%}
+    {%- set columns_changed = align_columns(target_relation, result_relation) -%}
+  {%- endif -%}
+  {%- do ensure_indexes(target_relation, grain) -%}
+
+  {%- set counts = apply_difference(target_relation, result_relation, grain) -%}
+  {%- do record_model_change(counts.inserted, counts.deleted, counts.unchanged) -%}
+
+  {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=False)) -%}
+  {%- if columns_changed or should_full_refresh() -%}
+    {%- do persist_docs(target_relation, model) -%}
+  {%- endif -%}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {{ adapter.commit() }}
+  {{ run_hooks(post_hooks, inside_transaction=False) }}
+  {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{# A relation of this session: no schema, so that it is found first and vanishes with the transaction. #}
+{% macro temporary_relation(suffix) %}
+  {%- set name = model.alias[:63 - suffix | length] ~ suffix -%}
+  {%- do return(api.Relation.create(identifier=name, type='table')) -%}
+{% endmacro %}
+
+{# Two builds of one model queue; without this both would compute their difference against the same old rows. #}
+{% macro lock_model(relation) %}
+  {%- call statement('lock_model') -%}
+    select pg_advisory_xact_lock(hashtextextended('{{ relation.schema }}.{{ relation.identifier }}', 19450))
+  {%- endcall -%}
+{% endmacro %}
+
+{% macro grain_of_model() %}
+  {%- set key = config.get('unique_key') -%}
+  {%- if not key -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ " has no grain. Add config(unique_key=[…]) with the columns that identify a row.") -%}
+  {%- endif -%}
+  {%- do return([key] if key is string else key) -%}
+{% endmacro %}
+
+{# The model's result in a temporary table, with the contract's types and its not-null and check constraints if there is one. #}
+{% macro create_result_table(relation, sql) %}
+  {%- if config.get('contract').enforced -%}
+    {%- do get_assert_columns_equivalent(sql) -%}
+    {%- set names = model.columns.values() | map(attribute='name') | join(', ') -%}
+    {%- call statement('create_result') -%}
+      create temporary table {{ relation }} (
+        {%- for column in model.columns.values() %}
+        {{ column.name }} {{ column.data_type }}
+        {%- for rule in column.constraints or [] %}
+          {%- if rule.type == 'not_null' %} not null{% elif rule.type == 'check' %} check ({{ rule.expression }}){% endif %}
+        {%- endfor %}{{ ',' if not loop.last }}
+        {%- endfor %}
+      ) on commit drop
+    {%- endcall -%}
+    {%- call statement('fill_result') -%}
+      insert into {{ relation }} ({{ names }})
+      select {{ names }} from (
+{{ sql }}
+      ) as result
+    {%- endcall -%}
+  {%- else -%}
+    {%- call statement('fill_result') -%}
+      create temporary table {{ relation }} on commit drop as
+{{ sql }}
+    {%- endcall -%}
+  {%- endif -%}
+  {%- call statement('analyze_result') -%}analyze {{ relation }}{%- endcall -%}
+{% endmacro %}
+
+{# A null or a repeated key would make the comparison by key lie; say which model and which rows instead. #}
+{% macro assert_grain(relation, grain) %}
+  {%- set nulls = [] -%}
+  {%- for column in grain -%}{%- do nulls.append(column ~ ' is null') -%}{%- endfor -%}
+  {%- set found = run_query(
+      "select 'null' as problem, count(*)::bigint as how_many, min(concat_ws(', ', " ~ grain | join("::text, ") ~ "::text)) as example"
+      ~ " from " ~ relation ~ " where " ~ nulls | join(' or ') ~ " having count(*) > 0"
+      ~ " union all select 'repeated', sum(n - 1)::bigint, min(example) from"
+      ~ " (select count(*) as n, min(concat_ws(', ', " ~ grain | join("::text, ") ~ "::text)) as example from " ~ relation
+      ~ " group by " ~ grain | join(', ') ~ " having count(*) > 1) as twice having count(*) > 0") -%}
+  {%- for row in found.rows -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ": " ~ row['how_many'] ~ " row(s) with a " ~ row['problem'] ~ " key (" ~ grain | join(', ') ~ "), such as ("
+        ~ row['example'] ~ "). Nothing was changed. Correct the model or its unique_key.") -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{% macro create_table_like_result(target_relation, result_relation) %}
+  {%- call statement('create_target') -%}
+    create table {{ target_relation }}
+    {% if config.get('contract').enforced -%}
+      {{ get_table_columns_and_constraints() }}
+    {%- else -%}
+      (like {{ result_relation }})
+    {%- endif %}
+  {%- endcall -%}
+{% endmacro %}
+
+{#
+  Add, drop and retype columns of the existing table until they are those of the result; returns whether anything was
+  altered. A column that a view still shows cannot be dropped: Postgres names the view.
+#}
+{% macro align_columns(target_relation, result_relation) %}
+  {%- set differing = run_query(columns_that_differ_sql(target_relation, result_relation)) -%}
+  {%- for column in differing.rows -%}
+    {%- call statement('align_columns') -%}
+      alter table {{ target_relation }}
+      {%- if column['is_type'] is none %} drop column {{ adapter.quote(column['name']) }}
+      {%- elif column['was_type'] is none %} add column {{ adapter.quote(column['name']) }} {{ column['is_type'] }}
+      {%- else %} alter column {{ adapter.quote(column['name']) }} type {{ column['is_type'] }} using {{ adapter.quote(column['name']) }}::{{ column['is_type'] }}
+      {%- endif -%}
+    {%- endcall -%}
+  {%- endfor -%}
+  {%- do return(differing.rows | length > 0) -%}
+{% endmacro %}
+
+{% macro columns_that_differ_sql(target_relation, result_relation) %}
+  with columns as (
+    select attrelid, attname, format_type(atttypid, atttypmod) as column_type
+    from pg_attribute
+    where attnum > 0 and not attisdropped
+  ),
+  was as (select * from columns where attrelid = '{{ target_relation }}'::regclass),
+  is_now as (select * from columns where attrelid = '{{ result_relation }}'::regclass)
+  select coalesce(is_now.attname, was.attname)::text as name, was.column_type as was_type, is_now.column_type as is_type
+  from was
+  full join is_now on is_now.attname = was.attname
+  where was.column_type is distinct from is_now.column_type
+  order by 1
+{% endmacro %}
+
+{# Indexes by what they cover, not by name: dbt's own names bear a timestamp and would be made again at every build. #}
+{% macro ensure_indexes(relation, grain) %}
+  {%- set wanted = [{'columns': grain, 'unique': true, 'type': 'btree'}] + (config.get('indexes') or []) -%}
+  {%- set found = run_query(indexes_of_sql(relation)) -%}
+  {%- set present = [] -%}
+  {%- for row in found.rows -%}
+    {%- do present.append(row['column_names'] ~ '/' ~ row['is_unique'] ~ '/' ~ row['method']) -%}
+  {%- endfor -%}
+  {%- for index in wanted -%}
+    {%- set identity = index['columns'] | join(',') ~ '/' ~ index.get('unique', false) ~ '/' ~ index.get('type', 'btree') -%}
+    {%- if identity not in present -%}
+      {%- call statement('ensure_index') -%}
+        create {{ 'unique ' if index.get('unique') }}index on {{ relation }} using {{ index.get('type', 'btree') }} ({{ index['columns'] | join(', ') }})
+      {%- endcall -%}
+      {%- do present.append(identity) -%}
+    {%- endif -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{% macro indexes_of_sql(relation) %}
+  select
+    pg_am.amname::text as method,
+    pg_index.indisunique as is_unique,
+    (
+      select string_agg(pg_attribute.attname, ',' order by place)
+      from unnest(pg_index.indkey::int2[]) with ordinality as covered (attnum, place)
+      inner join pg_attribute on pg_attribute.attrelid = pg_index.indrelid and pg_attribute.attnum = covered.attnum
+    ) as column_names
+  from pg_index
+  inner join pg_class on pg_class.oid = pg_index.indexrelid
+  inner join pg_am on pg_am.oid = pg_class.relam
+  where pg_index.indrelid = '{{ relation }}'::regclass and pg_index.indpred is null
+{% endmacro %}

@@ -1,0 +1,31 @@
+{#
+  Two kinds of targets. Production (schema `marts`): every model in its layer's schema, behind the shard's namespace (LARDER_SCHEMA_PREFIX).
+  Development (schema `dev_<user>`): every model in that one schema, so that dropping it leaves no trace.
+#}
+{% macro is_development() -%}
+  {%- do return(target.schema.startswith('dev_')) -%}
+{%- endmacro %}
+
+{% macro generate_schema_name(custom_schema_name, node) -%}
+  {%- if is_development() -%}
+    {{ target.schema }}
+  {%- else -%}
+    {{ env_var('LARDER_SCHEMA_PREFIX', '') }}{{ custom_schema_name or 'marts' }}
+  {%- endif -%}
+{%- endmacro %}
+
+{# `keys_sale` is keys.sale itself in production, and a table of its own in a development schema. #}
+{% macro generate_alias_name(custom_alias_name=none, node=none) -%}
+  {%- if custom_alias_name -%}
+    {{ custom_alias_name }}
+  {%- elif node.name.startswith('keys_') and not is_development() -%}
+    {{ node.name[5:] }}
+  {%- else -%}
+    {{ node.name }}
+  {%- endif -%}
+{%- endmacro %}
+
+{# A function of the shard's keys or raw schema, such as make_id; the schema is taken from a source, never written out. #}
+{% macro keys_function(name) -%}
+  {%- if execute -%}{{ builtins.source('keys', 'source').include(database=false, identifier=false) }}.{{ name }}{%- endif -%}
+{%- endmacro %}
