@@ -89,6 +89,7 @@ class RateLimit(_Model):
 
     requests: int = Field(gt=0)
     per: Duration = timedelta(seconds=1)
+    reset_header: str | None = None  # of a throttled answer: Unix time of the next chance, where Retry-After is absent
 
 
 class ErrorSign(_Model):
@@ -269,6 +270,7 @@ class IntegrationSpec(_Model):
     rate_limit: RateLimit
     money: Literal["minor_units", "decimal", "decimal_string"]
     time_zone: Literal["utc", "site", "account"]
+    omits_empty: bool = False  # an empty list is left out of the answer
     error_signs: tuple[ErrorSign, ...] = ()
     streams: tuple[Stream, ...] = Field(min_length=1)
     version: str = ""  # hash of the file, set by the registry

@@ -1,0 +1,337 @@
+"""One vendor request, sent until it is answered or patience ends: auth, budget, retries, error signs."""
+
+import email.utils
+import hashlib
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from ingestion.blocks import HttpEvidence
+from ingestion.budget import Budget, shared_budget
+from ingestion.errors import ConfigError, CredentialsError, LarderError, VendorError
+from ingestion.page import Page
+from ingestion.source import SourceRef, secrets_of
+from ingestion.spec import BearerAuth, ErrorClass, IntegrationSpec, LoginAuth, QueryTokenAuth
+
+MAX_PAGE = 256 * 1024 * 1024
+_BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
+_pool = urllib3.PoolManager(
+    num_pools=64, maxsize=16, retries=False, timeout=urllib3.Timeout(connect=10, read=60), headers={}
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request without its credentials."""
+
+    method: str
+    url: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+
+    @property
+    def address(self) -> str:
+        """URL with parameters."""
+        return f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(self.params)}" if self.params else self.url
+
+
+class CursorExpiredError(VendorError):
+    """The vendor no longer knows the page cursor: the window is to be asked for anew."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """Sends requests of one source. Not for use by several threads at once; the budget behind it is shared."""
+
+    def __init__(
+        self,
+        spec: IntegrationSpec,
+        source: SourceRef,
+        *,
+        patience: float = 300.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`patience`: seconds that one request may spend on waiting and retrying in all."""
+        self._spec, self._source, self._patience, self._sleep = spec, source, patience, sleep
+        self.base_url = str(source.config.get("base_url", spec.base_url)).rstrip("/")
+        fingerprint = hashlib.sha256(
+            "\0".join([self.base_url, *(source.secret.get(name, "") for name in secrets_of(spec))]).encode()
+        ).hexdigest()
+        rate = source.config.get("requests_per_second")
+        self._budget: Budget = (
+            shared_budget(spec.name, fingerprint, int(rate), 1.0)
+            if rate
+            else shared_budget(spec.name, fingerprint, spec.rate_limit.requests, spec.rate_limit.per.total_seconds())
+        )
+        self._tokens = _TokenCache.of(fingerprint)
+        self._requests = self._retries = 0
+        self._statuses: Counter[str] = Counter()
+        self._first = self._last = ""
+
+    def take_evidence(self) -> HttpEvidence:
+        """What was sent since the last call."""
+        evidence = HttpEvidence(
+            requests=self._requests,
+            retries=self._retries,
+            statuses=dict(self._statuses),
+            first_url=self._first,
+            last_url=self._last,
+        )
+        self._requests = self._retries = 0
+        self._statuses.clear()
+        self._first = self._last = ""
+        return evidence
+
+    def send(self, request: Request) -> Page:
+        """The vendor's good answer.
+
+        Raises VendorError (unreachable, throttled or failing beyond patience, unreadable), CredentialsError (refused),
+        ConfigError (a request the vendor will never accept), CursorExpiredError.
+        """
+        waited, attempt, logins = 0.0, 0, 0
+        public = self._public(request)
+        self._first = self._first or public
+        self._last = public
+        while True:
+            problem, wait = self._try(request, public)
+            if isinstance(problem, Page):
+                return problem
+            if isinstance(problem, CredentialsError) and isinstance(self._spec.auth, LoginAuth) and logins == 0:
+                logins += 1
+                self._tokens.forget()
+                continue
+            if wait is None:
+                raise problem
+            attempt += 1
+            seconds = wait or random.uniform(0.2, 1) * min(_LONGEST_BACKOFF, _BACKOFF * 2**attempt)
+            if waited + seconds > self._patience:
+                raise VendorError(
+                    f"{problem.cause}; gave up after {attempt} tries and {waited:.0f} s of waiting"
+                    + (f" (the vendor asks for {wait:.0f} s more)" if wait else ""),
+                    next_command=self._source.extract_command,
+                ) from problem
+            self._retries += 1
+            if wait:
+                self._budget.pause(seconds)
+            else:
+                self._sleep(seconds)
+            waited += seconds
+
+    def _try(self, request: Request, public: str) -> tuple[Page | LarderError, float | None]:
+        """The page; or what is wrong and how long to wait (0: back off; None: retrying will not help)."""
+        again = self._source.extract_command
+        try:
+            answer = self._exchange(self._signed(request))
+        except HTTPError as error:
+            return self._unreachable(error), 0.0
+        except LarderError as error:
+            return error, None
+        page = Page(answer.body, answer.headers, public, again)
+        meaning = self._meaning(answer, page)
+        if meaning is None:
+            try:
+                page.check()
+            except VendorError as error:
+                return error, 0.0
+            return page, None
+        said = self._excerpt(answer.body)
+        if meaning == "throttled":
+            wait = _retry_after(answer.headers, self._spec.rate_limit.reset_header)
+            return VendorError(f"{self._spec.title} throttles {self._source.label}{said}", next_command=again), wait
+        if meaning == "credentials":
+            return self._refused(answer.status, said), None
+        if meaning == "cursor_expired":
+            return CursorExpiredError(f"{public}: the page cursor expired{said}", next_command=again), None
+        if meaning == "config":
+            return (
+                ConfigError(
+                    f"{self._spec.title} refuses the request {public} of {self._source.label} "
+                    f"(HTTP {answer.status}){said}",
+                    next_command=self._source.check_command,
+                ),
+                None,
+            )
+        return VendorError(f"{public} failed (HTTP {answer.status}){said}", next_command=again), 0.0
+
+    def _exchange(self, request: Request) -> _Answer:
+        wait = self._budget.reserve()
+        if wait > 0:
+            self._sleep(wait)
+        self._requests += 1
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._spec.headers, **request.headers}
+        body = None
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(request.body).encode()
+        response = _pool.request(
+            request.method, request.address, body=body, headers=headers, preload_content=False, redirect=False
+        )
+        try:
+            chunks, size = [], 0
+            for chunk in response.stream(1 << 20, decode_content=True):
+                size += len(chunk)
+                if size > MAX_PAGE:
+                    raise VendorError(
+                        f"{self._public(request)} answered with a page of more than {MAX_PAGE >> 20} MB",
+                        next_command=self._source.check_command,
+                    )
+                chunks.append(chunk)
+        except BaseException:
+            response.close()  # the rest of the answer must not be taken for the next one
+            raise
+        response.release_conn()
+        self._statuses[str(response.status)] += 1
+        return _Answer(response.status, response.headers, b"".join(chunks))
+
+    def _signed(self, request: Request) -> Request:
+        match self._spec.auth:
+            case BearerAuth(secret=secret):
+                return _with_bearer(request, self._source.secret[secret])
+            case QueryTokenAuth(secret=secret, param=param):
+                url = _without_param(request.url, param)
+                return replace(request, url=url, params={**request.params, param: self._source.secret[secret]})
+            case LoginAuth() as auth:
+                return _with_bearer(request, self._tokens.get(lambda: self._log_in(auth)))
+
+    def _log_in(self, auth: LoginAuth) -> tuple[str, float]:
+        body = {**auth.fields, **{name: self._source.secret[secret] for name, secret in auth.secrets.items()}}
+        url = f"{self.base_url}{auth.path}"
+        answer = self._exchange(Request("POST", url, body=body))
+        page = Page(answer.body, answer.headers, url, self._source.check_command)
+        if self._meaning(answer, page) is not None:
+            if answer.status in (400, 401, 403):
+                raise self._refused(answer.status, self._excerpt(answer.body))
+            raise HTTPError(f"the login answered HTTP {answer.status}")
+        token = page.text(auth.token)
+        if token is None:
+            raise page.malformed(f"it has no {auth.token!r}")
+        lifetime = page.text(auth.expires_in) if auth.expires_in else None
+        return token, float(int(lifetime)) if lifetime and lifetime.isdigit() else 3600.0
+
+    def _meaning(self, answer: _Answer, page: Page) -> ErrorClass | None:
+        """What the answer means by the integration's error signs, else by its status; None: it is good."""
+        for sign in self._spec.error_signs:
+            if sign.status is not None and sign.status != answer.status:
+                continue
+            if sign.path is not None:
+                try:
+                    value = page.text(sign.path)
+                except VendorError:
+                    continue  # not JSON: the status decides
+                if value is None or (sign.values and value not in sign.values):
+                    continue
+            return sign.means
+        status = answer.status
+        if status < 300:
+            return None
+        by_status: dict[int, ErrorClass] = {401: "credentials", 403: "credentials", 429: "throttled", 408: "vendor"}
+        return by_status.get(status, "vendor" if status >= 500 else "config")
+
+    def _refused(self, status: int, said: str) -> CredentialsError:
+        return CredentialsError(
+            f"{self._spec.title} refuses the credentials of {self._source.label} (HTTP {status}){said}",
+            next_command=self._source.check_command,
+        )
+
+    def _unreachable(self, error: HTTPError) -> VendorError:
+        detail = self._without_secrets(" ".join(str(error).split()))
+        what = "broke off its answer" if _broke_off(error) else "cannot be reached"
+        return VendorError(
+            f"{self._spec.title} at {self.base_url} {what}: {detail}", next_command=self._source.extract_command
+        )
+
+    def _excerpt(self, body: bytes) -> str:
+        said = self._without_secrets(" ".join(body[:300].decode("utf-8", "replace").split()))
+        return f": {said}" if said else ""
+
+    def _without_secrets(self, text: str) -> str:
+        for name in secrets_of(self._spec):
+            secret = self._source.secret[name]
+            text = text.replace(secret, "…").replace(quote_plus(secret), "…")
+        return text
+
+    def _public(self, request: Request) -> str:
+        if isinstance(self._spec.auth, QueryTokenAuth):
+            return replace(request, url=_without_param(request.url, self._spec.auth.param)).address
+        return request.address
+
+    def follow(self, url: str) -> Request:
+        """The request of a next-page URL; it must lead to the same host, since it carries the credentials."""
+        ours, theirs = urlsplit(self.base_url), urlsplit(url)
+        if (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc):
+            raise VendorError(
+                f"{self._spec.title} sends {self._source.label} to another host for the next page: {theirs.netloc}",
+                next_command=self._source.check_command,
+            )
+        return Request("GET", url)
+
+
+class _TokenCache:
+    """Login tokens of a credential, shared by every source that uses it."""
+
+    _all: dict[str, "_TokenCache"] = {}  # noqa: RUF012
+    _all_lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._token: str | None = None
+        self._until = 0.0
+
+    @classmethod
+    def of(cls, fingerprint: str) -> "_TokenCache":
+        with cls._all_lock:
+            return cls._all.setdefault(fingerprint, cls())
+
+    def get(self, log_in: Callable[[], tuple[str, float]]) -> str:
+        with self._lock:
+            if self._token is None or time.monotonic() > self._until:
+                self._token, lifetime = log_in()
+                self._until = time.monotonic() + lifetime * 0.9
+            return self._token
+
+    def forget(self) -> None:
+        with self._lock:
+            self._token = None
+
+
+def _with_bearer(request: Request, token: str) -> Request:
+    return replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+
+
+def _without_param(url: str, param: str) -> str:
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != param]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _broke_off(error: HTTPError) -> bool:
+    return isinstance(error, urllib3.exceptions.ProtocolError) and "IncompleteRead" in repr(error)
+
+
+def _retry_after(headers: Mapping[str, str], reset_header: str | None) -> float:
+    """Seconds that the vendor asks to wait, with a little jitter; 0 if it does not say."""
+    value = headers.get("Retry-After")
+    seconds = 0.0
+    if value is not None and value.strip().isdigit():
+        seconds = float(int(value))
+    elif value is not None and (moment := email.utils.parsedate_tz(value)) is not None:
+        seconds = max(0.0, email.utils.mktime_tz(moment) - time.time())
+    elif reset_header and (reset := headers.get(reset_header, "")).isdigit():
+        seconds = max(0.0, int(reset) - time.time())
+    return seconds + random.uniform(0, 0.1) * min(seconds, 10) if seconds else 0.0

@@ -1,0 +1,279 @@
+"""The control database's side of extraction: block index, cursors, extraction log.
+
+A block's index row, its cursor and its log row are written in one transaction; the blocks' manifests stay the truth and
+the index can be rebuilt from them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import psycopg2.extras
+from psycopg2.extensions import connection as Connection
+
+from ingestion.blocks import BlockStore, Manifest
+from ingestion.errors import LarderError
+from ingestion.spec import IntegrationSpec, Stream
+
+Cursor = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One row of the extraction log."""
+
+    source_id: int
+    stream: str
+    started_at: datetime
+    window_from: str | None = None
+    window_to: str | None = None
+    requests: int = 0
+    retries: int = 0
+    error: LarderError | None = None
+    message: str | None = None
+
+
+def connect(dsn: str) -> Connection:
+    """A connection to the control database; LarderError when it cannot be had."""
+    try:
+        conn = psycopg2.connect(dsn, application_name="larder extract")
+    except psycopg2.OperationalError as error:
+        raise LarderError(
+            f"the control database cannot be reached: {' '.join(str(error).split())}",
+            turn="us",
+            next_command="larder status",
+        ) from error
+    psycopg2.extras.register_uuid(conn_or_curs=conn)
+    return conn
+
+
+def lock_stream(conn: Connection, source_id: int, stream: str) -> bool:
+    """Take the stream for this connection until it closes or `unlock_stream`; False if another extract has it."""
+    with conn, conn.cursor() as cur:
+        cur.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (_lock_name(source_id, stream),))
+        row = cur.fetchone()
+        return bool(row and row[0])
+
+
+def unlock_stream(conn: Connection, source_id: int, stream: str) -> None:
+    """Let go of a stream taken by `lock_stream`."""
+    with conn, conn.cursor() as cur:
+        cur.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (_lock_name(source_id, stream),))
+
+
+def _lock_name(source_id: int, stream: str) -> str:
+    return f"larder extract {source_id} {stream}"
+
+
+def read_cursor(conn: Connection, source_id: int, stream: str) -> Cursor | None:
+    """The stream's cursor; None before the first extract."""
+    with conn, conn.cursor() as cur:
+        cur.execute("select cursor from control.cursors where source_id = %s and stream = %s", (source_id, stream))
+        row = cur.fetchone()
+        return dict(row[0]) if row else None
+
+
+def due_streams(conn: Connection, source_id: int, spec: IntegrationSpec, now: datetime) -> list[Stream]:
+    """The streams whose time has come by the given clock, in the spec's order.
+
+    A tenth of the cadence of grace: a cycle that starts a second early must not skip the stream until the next one.
+    """
+    with conn, conn.cursor() as cur:
+        cur.execute("select stream, due_at from control.cursors where source_id = %s", (source_id,))
+        due_at: dict[str, datetime | None] = dict(cur.fetchall())
+    return [
+        stream
+        for stream in spec.streams
+        if (due := due_at.get(stream.name)) is None or due <= now + stream.cadence / 10
+    ]
+
+
+def set_due(conn: Connection, source_id: int, stream: str, due_at: datetime) -> None:
+    """Say when a stream, now read to its end, is to be read again."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "update control.cursors set due_at = %s where source_id = %s and stream = %s", (due_at, source_id, stream)
+        )
+
+
+def declare_intent(conn: Connection, manifest_path: str, data_path: str, block_id: UUID, key: tuple[int, str]) -> None:
+    """Note, before its file exists, that a block is being written."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "insert into control.block_intents (source_id, stream, block_id, data_path, manifest_path)"
+            " values (%s, %s, %s, %s, %s)",
+            (*key, block_id, data_path, manifest_path),
+        )
+
+
+def forget_intent(conn: Connection, key: tuple[int, str]) -> None:
+    """Take back `declare_intent`, the block's file being gone."""
+    with conn, conn.cursor() as cur:
+        cur.execute("delete from control.block_intents where source_id = %s and stream = %s", key)
+
+
+def recover(conn: Connection, store: BlockStore, key: tuple[int, str]) -> Manifest | None:
+    """Settle what a killed extract left: adopt its block if the manifest was written, else remove its file.
+
+    Returns the adopted block. Call with the stream locked.
+    """
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select manifest_path, data_path, started_at from control.block_intents"
+            " where source_id = %s and stream = %s",
+            key,
+        )
+        row = cur.fetchone()
+    if row is None:
+        return None
+    manifest_path, data_path, started_at = row
+    manifest = store.read_manifest(manifest_path)
+    if manifest is None:
+        store.delete(data_path)
+        forget_intent(conn, key)
+        return None
+    record_block(conn, manifest, LogEntry(*key, started_at=started_at, message="adopted after a broken-off extract"))
+    return manifest
+
+
+def record_block(conn: Connection, manifest: Manifest, entry: LogEntry) -> None:
+    """Index a committed block, move the cursor to its `cursor_after` and log it, in one transaction."""
+    with conn, conn.cursor() as cur:
+        _index(cur, manifest)
+        _move(cur, entry, manifest.cursor_after, manifest.block_id)
+        _log(cur, entry, "block", manifest)
+        cur.execute(
+            "delete from control.block_intents where source_id = %s and stream = %s and block_id = %s",
+            (entry.source_id, entry.stream, manifest.block_id),
+        )
+
+
+def record_empty(conn: Connection, cursor: Cursor, entry: LogEntry) -> None:
+    """Move the cursor over a window that gave nothing new, and log it."""
+    with conn, conn.cursor() as cur:
+        _move(cur, entry, cursor, None)
+        _log(cur, entry, "empty", None)
+
+
+def record_failure(conn: Connection, entry: LogEntry) -> None:
+    """Log an extract that failed; the cursor stays."""
+    with conn, conn.cursor() as cur:
+        _log(cur, entry, "failed", None)
+
+
+def pending(conn: Connection, source_ids: Sequence[int] | None = None) -> list[Manifest]:
+    """Manifests of the blocks not yet marked as loaded, oldest first; of all sources if none are named."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select manifest from control.blocks where loaded_at is null"
+            " and (%(all)s or source_id = any(%(ids)s)) order by block_id",
+            {"all": source_ids is None, "ids": list(source_ids or [])},
+        )
+        return [Manifest.model_validate(row[0]) for row in cur.fetchall()]
+
+
+def mark_loaded(conn: Connection, block_ids: Iterable[UUID]) -> None:
+    """Hint that these blocks are in their shard's ledger, which is the truth."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "update control.blocks set loaded_at = clock_timestamp() where block_id = any(%s) and loaded_at is null",
+            (list(block_ids),),
+        )
+
+
+def last_block(conn: Connection, source_id: int, stream: str) -> Manifest | None:
+    """The newest block of a stream."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select manifest from control.blocks where source_id = %s and stream = %s order by block_id desc limit 1",
+            (source_id, stream),
+        )
+        row = cur.fetchone()
+        return Manifest.model_validate(row[0]) if row else None
+
+
+def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None = None) -> int:
+    """Index every block of the store that is not indexed, and set missing cursors to the newest block's.
+
+    Returns the number of blocks added. Sources must be in the catalogue; blocks of others are left alone. Windows that
+    gave no block are not in the manifests: they are read again, which finds nothing new.
+    """
+    with closing(connect(dsn)) as conn:
+        with conn, conn.cursor() as cur:
+            cur.execute("select source_id from control.sources")
+            known = {row[0] for row in cur.fetchall()}
+        wanted = known if source_ids is None else known & set(source_ids)
+        added = 0
+        newest: dict[tuple[int, str], Manifest] = {}
+        for manifest in store.manifests():
+            key = (int(manifest.source_id), manifest.stream)
+            if key[0] not in wanted:
+                continue
+            with conn, conn.cursor() as cur:
+                added += _index(cur, manifest)
+            if key not in newest or newest[key].block_id < manifest.block_id:
+                newest[key] = manifest
+        with conn, conn.cursor() as cur:
+            for (source_id, stream), manifest in newest.items():
+                cur.execute(
+                    "insert into control.cursors (source_id, stream, cursor, block_id) values (%s, %s, %s, %s)"
+                    " on conflict (source_id, stream) do nothing",
+                    (source_id, stream, json.dumps(manifest.cursor_after), manifest.block_id),
+                )
+        return added
+
+
+def _index(cur: psycopg2.extensions.cursor, manifest: Manifest) -> int:
+    cur.execute(
+        "insert into control.blocks"
+        " (block_id, generation, source_id, stream, path, manifest, observed_at, records, bytes)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (block_id) do nothing",
+        (
+            manifest.block_id,
+            manifest.generation,
+            int(manifest.source_id),
+            manifest.stream,
+            manifest.path,
+            manifest.model_dump_json(),
+            manifest.observed_at,
+            manifest.records,
+            manifest.bytes,
+        ),
+    )
+    return cur.rowcount
+
+
+def _move(cur: psycopg2.extensions.cursor, entry: LogEntry, cursor: Mapping[str, Any], block_id: UUID | None) -> None:
+    cur.execute(
+        "insert into control.cursors as c (source_id, stream, cursor, block_id) values (%s, %s, %s, %s)"
+        " on conflict (source_id, stream) do update set"
+        " cursor = excluded.cursor, block_id = excluded.block_id, advanced_at = clock_timestamp()",
+        (entry.source_id, entry.stream, json.dumps(cursor), block_id),
+    )
+
+
+def _log(cur: psycopg2.extensions.cursor, entry: LogEntry, outcome: str, manifest: Manifest | None) -> None:
+    window = (manifest.window.start, manifest.window.end) if manifest else (entry.window_from, entry.window_to)
+    cur.execute(
+        "insert into control.extraction_log (source_id, stream, started_at, window_from, window_to, outcome, block_id,"
+        " records, requests, retries, error_class, message)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            entry.source_id,
+            entry.stream,
+            entry.started_at,
+            *window,
+            outcome,
+            manifest.block_id if manifest else None,
+            manifest.records if manifest else 0,
+            manifest.http.requests if manifest else entry.requests,
+            manifest.http.retries if manifest else entry.retries,
+            entry.error.turn if entry.error else None,
+            entry.error.cause if entry.error else entry.message,
+        ),
+    )

@@ -1,0 +1,110 @@
+"""The pages of one request, whatever the vendor's way of paging, with loops and shifts under control."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ingestion.errors import VendorError
+from ingestion.http import Client, Request
+from ingestion.page import Page
+from ingestion.spec import (
+    CursorPaging,
+    NextUrlPaging,
+    PageNumberPaging,
+    Paging,
+    SinglePage,
+    TokenHeaderPaging,
+)
+
+MAX_PAGES = 100_000
+
+
+class Pager:
+    """Pages of one stream's requests."""
+
+    def __init__(self, client: Client, paging: Paging, count: Callable[[Page], int], again: str) -> None:
+        """`count` counts the records of a page; `again` is the command to run after an error."""
+        self._client, self._paging, self._count, self._again = client, paging, count, again
+        self._guess = 0  # the last page of the latest window: the next one's is near it
+
+    def pages(self, request: Request) -> Iterator[Page]:
+        """Every page of `request`, each exactly once where the vendor keeps still.
+
+        Raises VendorError when the vendor sends the same cursor, URL or numbered page again (a loop would not end),
+        and what `Client.send` raises.
+        """
+        match self._paging:
+            case SinglePage():
+                yield self._client.send(request)
+            case PageNumberPaging() as paging:
+                yield from self._numbered(paging, request)
+            case CursorPaging() | NextUrlPaging() | TokenHeaderPaging() as paging:
+                yield from self._linked(paging, request)
+
+    def _linked(self, paging: CursorPaging | NextUrlPaging | TokenHeaderPaging, request: Request) -> Iterator[Page]:
+        seen: set[bytes] = set()
+        following = request
+        while True:
+            page = self._client.send(following)
+            yield page
+            link = _link(paging, page)
+            if link is None:
+                return
+            mark = hashlib.blake2b(link.encode(), digest_size=8).digest()
+            if mark in seen or len(seen) == MAX_PAGES:
+                raise self._endless(page)
+            seen.add(mark)
+            match paging:
+                case NextUrlPaging():
+                    following = replace(self._client.follow(link), headers=request.headers)
+                case CursorPaging(type="cursor_body"):
+                    following = replace(request, body={**(request.body or {}), paging.send_as: link})
+                case _:
+                    following = replace(request, params={**request.params, paging.send_as: link})
+
+    def _numbered(self, paging: PageNumberPaging, request: Request) -> Iterator[Page]:
+        """Numbered pages, read from the last to the first.
+
+        A record that is changed while its window is read leaves the window, and every later record moves up by one.
+        Read forwards, the one that moves from page k+1 to page k is never seen; backwards it is at worst seen twice.
+        """
+
+        def fetch(number: int) -> Page:
+            return self._client.send(replace(request, params={**request.params, paging.send_as: str(number)}))
+
+        first = last = fetch(paging.first)
+        if self._count(first) < paging.size:
+            yield first
+            return
+        full, short, step = paging.first, 0, 1  # page `full` is full, page `short` is not
+        number = max(self._guess, full + 1)
+        while short - full != 1:
+            page = fetch(number)
+            if page.body == first.body or number > MAX_PAGES:
+                raise self._endless(page)
+            if self._count(page) < paging.size:
+                short, last = number, page
+                number = max(full + 1, short - step)
+            else:
+                full = number
+                number = full + step if not short else (full + short) // 2
+            step *= 2
+        self._guess = short
+        yield last
+        for number in range(full, paging.first - 1, -1):
+            yield fetch(number)
+
+    def _endless(self, page: Page) -> VendorError:
+        return VendorError(
+            f"{page.url} leads back to a page that was already read: the pages never end", next_command=self._again
+        )
+
+
+def _link(paging: CursorPaging | NextUrlPaging | TokenHeaderPaging, page: Page) -> str | None:
+    match paging:
+        case CursorPaging():
+            return page.text(paging.cursor)
+        case NextUrlPaging():
+            return page.text(paging.next)
+        case TokenHeaderPaging():
+            return page.headers.get(paging.header) or None

@@ -1,0 +1,96 @@
+"""A source as ingestion sees it: one business's connection to one integration."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ingestion.errors import ConfigError, CredentialsError
+from ingestion.spec import BearerAuth, IntegrationSpec, LoginAuth, QueryTokenAuth
+
+# Settings that every source may have, whatever its integration.
+COMMON_SETTINGS = ("base_url", "since", "requests_per_second")
+
+
+@dataclass(frozen=True)
+class SourceRef:
+    """Who is read, with what settings and secrets. The secrets never leave memory."""
+
+    source_id: int
+    business: int
+    business_name: str
+    integration: str
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def label(self) -> str:
+        """How commands name the source: `business/name`."""
+        return f"{self.business_name}/{self.name}"
+
+    @property
+    def check_command(self) -> str:
+        """The command that checks the source's settings and credentials."""
+        return f"larder source check {self.label}"
+
+    @property
+    def extract_command(self) -> str:
+        """The command that reads the source again."""
+        return f"larder extract --source {self.label}"
+
+
+def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
+    """Raise ConfigError or CredentialsError for a setting or secret that is missing, unknown or of a wrong kind."""
+    again = source.check_command
+    known = {*spec.config, *COMMON_SETTINGS}
+    unknown = sorted(set(source.config) - known)
+    if unknown:
+        raise ConfigError(
+            f"source {source.label}: {spec.title} has no setting {unknown[0]!r}; known: {', '.join(sorted(known))}",
+            next_command=again,
+        )
+    for name, setting in spec.config.items():
+        value = source.config.get(name)
+        if value in (None, "", []):
+            if setting.required:
+                raise ConfigError(
+                    f"source {source.label}: the setting {name!r} is missing ({setting.about})", next_command=again
+                )
+        elif isinstance(value, list) != setting.is_list:
+            kind = "a list" if setting.is_list else "one value"
+            raise ConfigError(f"source {source.label}: the setting {name!r} must be {kind}", next_command=again)
+    base_url = str(source.config.get("base_url", spec.base_url))
+    if not re.match(r"https?://[^/\s]+", base_url):
+        raise ConfigError(f"source {source.label}: base_url {base_url!r} is not a web address", next_command=again)
+    rate = source.config.get("requests_per_second", 1)
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
+        raise ConfigError(f"source {source.label}: requests_per_second must be a whole number ≥ 1", next_command=again)
+    since(source)
+    for secret in secrets_of(spec):
+        if not source.secret.get(secret):
+            raise CredentialsError(f"source {source.label}: the secret {secret!r} is missing", next_command=again)
+
+
+def secrets_of(spec: IntegrationSpec) -> tuple[str, ...]:
+    """Names of the secrets that a source of this integration needs."""
+    match spec.auth:
+        case BearerAuth(secret=secret) | QueryTokenAuth(secret=secret):
+            return (secret,)
+        case LoginAuth(secrets=secrets):
+            return tuple(secrets.values())
+
+
+def since(source: SourceRef) -> datetime | None:
+    """Where the source's first windows begin, if it says so; ConfigError if that is not an ISO date or time."""
+    value = source.config.get("since")
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise ConfigError(
+            f"source {source.label}: since {value!r} is not an ISO date", next_command=source.check_command
+        ) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
