@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from dbt.cli.main import dbtRunner
 
+from orchestration.python_model import PYTHON_SOURCE, PythonModel, python_models, run_model
 from orchestration.results import BuildResult, Job, NodeResult, Target, rows_changed
 from orchestration.retarget import parsed_names, retarget
 
@@ -57,13 +58,41 @@ class DbtProject:
             self.parse()
             parse_seconds = self.parse_seconds
         retarget(self._manifest, self._names, job.target.database, job.target.schema)
-        command = ["build", "--target-path", str(self.work_dir / "shards" / shard), "--no-write-json", *_choice(job)]
-        outcome = self._invoke(job.target, command, progress)
-        nodes = tuple(_node(r) for r in getattr(outcome.result, "results", None) or ())
+        nodes: list[NodeResult] = []
+        error = None
+        for phase in self._phases(job):
+            if isinstance(phase, PythonModel):
+                nodes.append(run_model(phase, job.target, self._manifest, nodes))
+            else:
+                more, error = self._dbt(job.target, phase, progress)
+                nodes += more
+            if error is not None:
+                break
+        spent = time.monotonic() - wall, time.process_time() - cpu
+        return BuildResult(shard, tuple(nodes), error, *spent, round(parse_seconds, 3))
+
+    def _phases(self, job: Job) -> Iterator[PythonModel | list[str]]:
+        """dbt up to the Python models, these, dbt from them on; dbt's graph ends at their input tables (sources)."""
+        models = python_models()
+        if job.select or job.exclude or job.python:
+            yield from (models[name] for name in job.python)
+            if job.select or job.exclude:
+                yield _choice(job, job.select, job.exclude)
+            return
+        declared = {s.name for s in self._manifest.sources.values() if s.source_name == PYTHON_SOURCE}
+        if not declared:
+            yield _choice(job, (), ())
+            return
+        downstream = f"source:{PYTHON_SOURCE}+"
+        yield _choice(job, (), (downstream,))
+        yield from (models[name] for name in sorted(declared))
+        yield _choice(job, (downstream,), ())
+
+    def _dbt(self, target: Target, choice: list[str], progress: Progress | None) -> tuple[list[NodeResult], str | None]:
+        command = ["build", "--target-path", str(self.work_dir / "shards" / target.name), "--no-write-json", *choice]
+        outcome = self._invoke(target, command, progress)
         error = str(outcome.exception).strip() if outcome.exception is not None else None
-        return BuildResult(
-            shard, nodes, error, time.monotonic() - wall, time.process_time() - cpu, round(parse_seconds, 3)
-        )
+        return [_node(r) for r in getattr(outcome.result, "results", None) or ()], error
 
     def _invoke(self, target: Target, command: Sequence[str], progress: Progress | None = None) -> Any:
         os.environ[PASSWORD] = target.password
@@ -92,8 +121,8 @@ class DbtProject:
         return folder
 
 
-def _choice(job: Job) -> list[str]:
-    chosen = [*(["--select", *job.select] if job.select else []), *(["--exclude", *job.exclude] if job.exclude else [])]
+def _choice(job: Job, select: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    chosen = [*(["--select", *select] if select else []), *(["--exclude", *exclude] if exclude else [])]
     unwanted = [*([] if job.tests else ["test"]), *([] if job.unit_tests else ["unit_test"])]
     without = [word for kind in unwanted for word in ("--exclude-resource-type", kind)]
     return [*chosen, *without, *(["--full-refresh"] if job.full_refresh else [])]

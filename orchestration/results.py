@@ -30,11 +30,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Job:
-    """One build of one shard: dbt selectors, and whether data tests run beside the models."""
+    """One build of one shard. Without a selection: all models, Python models included. With one: `python` models first,
+    then what dbt's selectors choose."""
 
     target: Target
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
     full_refresh: bool = False
     tests: bool = True
     unit_tests: bool = False
@@ -91,8 +93,8 @@ class BuildResult:
 
     @property
     def models(self) -> tuple[NodeResult, ...]:
-        """Models, seeds and snapshots, in the order they finished."""
-        return tuple(n for n in self.nodes if n.kind in ("model", "seed", "snapshot"))
+        """Models (Python ones too), seeds and snapshots, in the order they finished."""
+        return tuple(n for n in self.nodes if n.kind in ("model", "seed", "snapshot", "python"))
 
     @property
     def tests(self) -> tuple[NodeResult, ...]:

@@ -21,7 +21,7 @@ from orchestration.results import BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
 
 State = Literal["built", "skipped", "failed"]
-LEASE = 19451  # advisory lock class of "a build runs on this shard"
+LEASE = 19453  # advisory lock class of "a build runs on this shard"
 
 
 def real_time() -> datetime:
@@ -35,6 +35,7 @@ class Choice:
 
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
     full_refresh: bool = False
     tests: bool = True
     force: bool = False
@@ -42,7 +43,7 @@ class Choice:
     @property
     def partial(self) -> bool:
         """A selection was made: the build neither waits for news nor moves the shard's mark."""
-        return bool(self.select or self.exclude)
+        return bool(self.select or self.exclude or self.python)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Transform:
             if not open_shards:
                 return
             jobs = [
-                Job(target, choice.select, choice.exclude, choice.full_refresh, choice.tests)
+                Job(target, choice.select, choice.exclude, choice.python, choice.full_refresh, choice.tests)
                 for target, _, _ in open_shards.values()
             ]
             workers = Workers(self.project_dir, self.work_dir, self.workers, self.threads, self.deadline)

@@ -40,6 +40,9 @@ create function {keys}.reserve(p_business int, how_many bigint) returns bigint
 declare
     first_number bigint;
 begin
+    if how_many < 1 then
+        raise exception 'cannot reserve % numbers', how_many using errcode = 'invalid_parameter_value';
+    end if;
     insert into {keys}.counter as c (business, next) values (p_business, 1 + how_many)
     on conflict (business) do update set next = c.next + how_many
     returning next - how_many into first_number;
@@ -87,9 +90,9 @@ create table {keys}.source (
     id bigint primary key,
     integration text not null,
     name text not null,
-    config jsonb not null default '{}',
-    constraint source_name_once_a_business unique (id, name)
+    config jsonb not null default '{}'
 );
+create unique index source_name_once_a_business on {keys}.source ({keys}.business_of(id), name);
 
 -- One key table per entity. `parent_id` supplies the business bits: the source for a vendor's things, the sale for what
 -- hangs from a sale. Unique on (source_id, natural_key).

@@ -1,0 +1,1 @@
+"""Python models: one module each, holding `MODEL`. Found by scanning this folder."""
