@@ -1,0 +1,1 @@
+"""Versioned DDL of shards (`shard/`) and of the control database (`control/`). Run by sharding/migrate.py."""

@@ -1,0 +1,291 @@
+"""Embedded Postgres instances: made, started and stopped by this installation, and by nobody else's pid.
+
+Each has a record `<home>/instances/<name>.json` (port, data folder, user), a password in `<home>/secrets` and a log in
+`<home>/logs`. They listen on 127.0.0.1 only, with a password, on a port that was free when they were made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import psycopg2
+
+from sharding.credentials import password_of, read_secret
+from sharding.errors import LarderError
+from sharding.model import Instance, postgres_url
+from sharding.postgres import Account, PgBinaries, account, binaries, runtime_dir
+from sharding.settings import Settings
+
+HOST = "127.0.0.1"
+USERNAME = "larder"
+STOP_SECONDS = 60
+_LOG_LIMIT = 20_000_000
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of an embedded instance between runs."""
+
+    name: str
+    port: int
+    data: str
+    username: str = USERNAME
+
+
+@dataclass(frozen=True)
+class Status:
+    """How an embedded instance is: `absent` was never made, `stopped` has data but no server."""
+
+    name: str
+    state: Literal["running", "stopped", "absent"]
+    port: int | None
+    pid: int | None
+    data: str | None
+
+
+def known(settings: Settings) -> list[str]:
+    """Names of the embedded instances of this home."""
+    return sorted(path.stem for path in (settings.home / "instances").glob("*.json"))
+
+
+def secret_path(name: str, settings: Settings) -> Path:
+    """Where the password of an embedded instance is kept."""
+    return settings.secrets_dir / f"{name}.password"
+
+
+def as_instance(record: Record) -> Instance:
+    """An embedded instance as the catalogue stores it."""
+    secret_ref = f"file:secrets/{record.name}.password"
+    return Instance(record.name, "embedded", HOST, record.port, record.username, secret_ref)
+
+
+def instance_dsn(instance: Instance, database: str, home: Path) -> str:
+    """`postgresql://…` of a database on an instance, password included."""
+    password = read_secret(instance.secret_ref, home)
+    return postgres_url(instance.username, password, instance.host, instance.port, database)
+
+
+def record_of(name: str, settings: Settings) -> Record:
+    """What is kept of an embedded instance.
+
+    Raises:
+        LarderError: turn `you`: it was never made.
+    """
+    record = _read(name, settings)
+    if record is None:
+        raise LarderError(f"there is no embedded instance {name!r}", "you", "larder up")
+    return record
+
+
+def status(name: str, settings: Settings) -> Status:
+    """Whether an embedded instance runs, and where."""
+    record = _read(name, settings)
+    if record is None:
+        return Status(name, "absent", None, None, None)
+    pid = running_pid(Path(record.data))
+    return Status(name, "running" if pid else "stopped", record.port, pid, record.data)
+
+
+def running_pid(data: Path) -> int | None:
+    """The pid of the server of a data folder, or None. A stale pid file (crash, reboot, reused pid) is not believed."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except (FileNotFoundError, ProcessLookupError, NotADirectoryError, ValueError):
+        return None
+    return pid if Path(arguments[0]).name == "postgres" and str(data) in arguments else None
+
+
+def start(name: str, settings: Settings, options: Mapping[str, str] | None = None) -> Instance:
+    """Start an embedded instance, making it first where it does not exist. Starting a running one does nothing.
+
+    Args:
+        options: server settings over the defaults, such as `{"fsync": "off"}` in tests.
+
+    Raises:
+        LarderError: turn `config` or `us`, with the last lines of the server's log.
+    """
+    who, programs = account(settings), binaries(settings)
+    with _lock(name, settings):
+        record = _read(name, settings) or _create(name, settings, who, programs)
+        data = Path(record.data)
+        if running_pid(data) is None:
+            if not _is_free(record.port):
+                record = _write(Record(name, _free_port(), record.data, record.username), settings)
+            _configure(record, who, programs, options or {})
+            (data / "postmaster.pid").unlink(missing_ok=True)
+            _launch(record, settings, who, programs)
+        _greet(record, settings)
+        return as_instance(record)
+
+
+def stop(name: str, settings: Settings) -> bool:
+    """Stop an embedded instance (open transactions are rolled back); False if it did not run."""
+    record = _read(name, settings)
+    if record is None:
+        return False
+    with _lock(name, settings):
+        pid = running_pid(Path(record.data))
+        if pid is None:
+            return False
+        handle = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGINT)  # "fast" shutdown
+            gone, _, _ = select.select([handle], [], [], STOP_SECONDS)
+        finally:
+            os.close(handle)
+        if not gone:
+            raise LarderError(f"instance {name} (pid {pid}) still runs after {STOP_SECONDS} s", "us", "larder down")
+        return True
+
+
+def remove(name: str, settings: Settings) -> None:
+    """Stop an embedded instance and delete its data, record and password."""
+    record = _read(name, settings)
+    if record is None:
+        return
+    stop(name, settings)
+    shutil.rmtree(record.data, ignore_errors=False)
+    secret_path(name, settings).unlink(missing_ok=True)
+    _record_path(name, settings).unlink()
+
+
+def _create(name: str, settings: Settings, who: Account, programs: PgBinaries) -> Record:
+    """initdb beside, then rename: a kill half-way leaves nothing that looks whole."""
+    home = settings.home / "instances" / name
+    home.mkdir(parents=True, exist_ok=True)
+    base = home if who.reaches(home) else runtime_dir(settings) / name
+    base.mkdir(exist_ok=True)
+    data, partial, password_file = base / "data", base / "data.partial", base / "initdb.password"
+    if not data.exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        who.give(partial)
+        password_file.unlink(missing_ok=True)
+        password_file.touch(mode=0o600)
+        password_file.write_text(password_of(secret_path(name, settings)))
+        who.give(password_file)
+        names = ["--pgdata", str(partial), "--username", USERNAME, "--pwfile", str(password_file)]
+        kinds = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
+        made = who.run([programs.tool("initdb"), *names, *kinds])
+        password_file.unlink()
+        if made.returncode:
+            raise LarderError(f"initdb of {name} failed: {made.stderr.strip()[-400:]}", "us", "larder doctor")
+        with (partial / "postgresql.conf").open("a") as file:
+            file.write("\ninclude 'larder.conf'\n")
+        partial.rename(data)
+    return _write(Record(name, _free_port(), str(data)), settings)
+
+
+def _configure(record: Record, who: Account, programs: PgBinaries, options: Mapping[str, str]) -> None:
+    values = {
+        "listen_addresses": HOST,
+        "port": str(record.port),
+        "unix_socket_directories": "",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "wal_level": "logical",
+        "max_wal_senders": "8",
+        "max_replication_slots": "8",
+        "max_connections": "100",
+        "shared_buffers": "128MB",
+        "work_mem": "16MB",
+        "maintenance_work_mem": "128MB",
+        "max_wal_size": "2GB",
+        "checkpoint_timeout": "15min",
+        "random_page_cost": "1.1",
+        "jit": "off",  # a few hundred ms of compiling for queries that take a few ms
+        "log_line_prefix": "%m [%p] %q%a %u@%d ",
+        "default_toast_compression": "lz4" if programs.has_lz4() else "pglz",
+        **options,
+    }
+    path = Path(record.data, "larder.conf")
+    path.write_text("# written at every start\n" + "".join(f"{key} = '{value}'\n" for key, value in values.items()))
+    who.give(path)
+
+
+def _launch(record: Record, settings: Settings, who: Account, programs: PgBinaries) -> None:
+    log = settings.logs_dir / f"{record.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("ab") as file:
+        began = file.tell()
+        started = who.run(
+            [programs.tool("pg_ctl"), "start", "--silent", "--wait", "--timeout=300", "--pgdata", record.data],
+            stdout=file.fileno(),
+        )
+    if started.returncode:
+        with log.open("rb") as file:
+            file.seek(began)
+            said = file.read().decode(errors="replace")
+        reasons = [line for line in said.splitlines() if "FATAL" in line or "error" in line.lower()] or said.split("\n")
+        raise LarderError(f"instance {record.name} does not start: {reasons[-1].strip()}", "us", f"tail -n 50 {log}")
+
+
+def _greet(record: Record, settings: Settings) -> None:
+    """Log in and make sure that it is our server, and that it knows the world's time zones."""
+    dsn = instance_dsn(as_instance(record), "postgres", settings.home)
+    with closing(psycopg2.connect(dsn, connect_timeout=10)) as connection, connection.cursor() as cursor:
+        cursor.execute("select current_setting('data_directory')")
+        if (row := cursor.fetchone()) is None or row[0] != record.data:
+            raise LarderError(
+                f"port {record.port} answers for {row}, not for {record.data}", "us", "larder down; larder up"
+            )
+        cursor.execute("select count(*) from pg_timezone_names where name = 'America/New_York'")
+        if (row := cursor.fetchone()) is None or row[0] == 0:
+            raise LarderError("Postgres finds no time zones on this machine", "config", "sudo apt install tzdata")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _record_path(name: str, settings: Settings) -> Path:
+    return settings.home / "instances" / f"{name}.json"
+
+
+def _read(name: str, settings: Settings) -> Record | None:
+    path = _record_path(name, settings)
+    return Record(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def _write(record: Record, settings: Settings) -> Record:
+    path = _record_path(record.name, settings)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(record), indent=2) + "\n")
+    partial.replace(path)
+    return record
+
+
+@contextmanager
+def _lock(name: str, settings: Settings) -> Iterator[None]:
+    """One process at a time starts or stops an instance; the lock dies with its process."""
+    folder = settings.home / "instances"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,79 @@
+"""Make a database what it has to be: create it, migrate it, give the BI role its rights. Safe to repeat."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import psycopg2
+from psycopg2 import errors, sql
+
+from sharding.instances import instance_dsn
+from sharding.migrate import migrate_control, migrate_shard
+from sharding.model import Instance, Shard, postgres_url
+from sharding.settings import Settings
+
+READER = "larder_reader"
+CONTROL_DATABASE = "larder_control"
+
+
+def create_database(dsn: str, name: str) -> bool:
+    """Create a database over a connection to another one of the same server; False if it exists."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("select 1 from pg_database where datname = %s", (name,))
+            if cursor.fetchone():
+                return False
+            try:
+                cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            except (errors.DuplicateDatabase, errors.UniqueViolation):  # another process was quicker
+                return False
+            return True
+
+
+def provision_control(instance: Instance, settings: Settings) -> str:
+    """Create and migrate the control database on an instance; returns its DSN."""
+    create_database(instance_dsn(instance, "postgres", settings.home), CONTROL_DATABASE)
+    dsn = instance_dsn(instance, CONTROL_DATABASE, settings.home)
+    migrate_control(dsn)
+    return dsn
+
+
+def provision_shard(shard: Shard) -> list[str]:
+    """Create a shard's database and schemas at the newest version; returns the revisions applied now."""
+    create_database(postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres"), shard.database)
+    applied = migrate_shard(shard)
+    if applied:
+        _grant_reader(shard)
+    return applied
+
+
+def allow_reader_login(shard: Shard, password: str) -> str:
+    """Let the BI role log in with a password; returns its DSN on this shard."""
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        _lock_roles(cursor)
+        statement = sql.SQL("alter role {} login password {}")
+        cursor.execute(statement.format(sql.Identifier(READER), sql.Literal(password)))
+    return postgres_url(READER, password, shard.host, shard.port, shard.database)
+
+
+def _grant_reader(shard: Shard) -> None:
+    """One role per instance, which reads the schema `bi` (also views made later) and nothing else."""
+    names = {"role": sql.Identifier(READER), "bi": sql.Identifier(shard.schema("bi"))}
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        _lock_roles(cursor)
+        cursor.execute("select 1 from pg_roles where rolname = %s", (READER,))
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("create role {role} nologin").format(**names))
+        for statement in (
+            "alter role {role} set default_transaction_read_only = on",
+            "grant usage on schema {bi} to {role}",
+            "grant select on all tables in schema {bi} to {role}",
+            "alter default privileges in schema {bi} grant select on tables to {role}",
+        ):
+            cursor.execute(sql.SQL(statement).format(**names))
+
+
+def _lock_roles(cursor: psycopg2.extensions.cursor) -> None:
+    """Roles belong to the whole server: two sessions that alter one at once fail ("tuple concurrently updated")."""
+    cursor.execute("select pg_advisory_xact_lock(19452)")

@@ -1,0 +1,65 @@
+"""Settings of one installation: environment variables `LARDER_*`, else `.env` in the project root, else defaults."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from pathlib import Path
+
+from pydantic import SecretStr, computed_field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder upwards of `start` (default: the working directory) that holds `dbt_project.yml`.
+
+    Outside a checkout the folder of this package's checkout is taken, so `larder` works from anywhere.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dbt_project.yml").is_file():
+            return folder
+    return Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where this installation keeps its things. Read once; pass it on instead of reading the environment again."""
+
+    model_config = SettingsConfigDict(env_prefix="LARDER_", extra="ignore")
+
+    home: Path = Path()
+    """State of this installation: databases, blocks, secrets, logs. Default: `<project root>/.larder`."""
+
+    postgres_bin: Path | None = None
+    """Folder with `postgres`, `initdb`, `pg_ctl` of another install (15 or later) than the one in the lock file."""
+
+    control_dsn: SecretStr | None = None
+    """The control database elsewhere (`postgresql://…`). Default: an embedded instance, started by `larder up`."""
+
+    block_store: str = ""
+    """fsspec URL of the block store, such as `s3://bucket/prefix`. Default: `file://<home>/blocks`."""
+
+    run_as: str = "nobody"
+    """The unprivileged user that embedded Postgres runs as when Larder itself runs as root."""
+
+    def model_post_init(self, context: object) -> None:
+        """Fill the defaults that depend on other settings."""
+        self.home = (project_root() / ".larder" if self.home == Path() else self.home.expanduser()).absolute()
+        self.block_store = self.block_store or f"file://{self.home / 'blocks'}"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @cached_property
+    def secrets_dir(self) -> Path:
+        """Passwords of embedded instances; the folder is readable by its owner only."""
+        return self.home / "secrets"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @cached_property
+    def logs_dir(self) -> Path:
+        """Server logs."""
+        return self.home / "logs"
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings(_env_file=project_root() / ".env")  # type: ignore[call-arg]

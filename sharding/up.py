@@ -1,0 +1,119 @@
+"""Bring an installation up, and down again: embedded instances, control database, the first two shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+
+from sharding import instances
+from sharding.catalogue import Catalogue
+from sharding.credentials import password_of
+from sharding.errors import LarderError
+from sharding.instances import instance_dsn
+from sharding.migrate import migrate_control
+from sharding.model import Shard
+from sharding.provision import CONTROL_DATABASE, READER, allow_reader_login, provision_control, provision_shard
+from sharding.settings import Settings
+
+CONTROL = "control"
+FIRST_SHARDS = {
+    "pg_1": ("shard_1", "larder_shard_1"),
+    "pg_2": ("shard_2", "larder_shard_2"),
+}
+"""Embedded instances of a new installation, each with its shard and database."""
+
+Say = Callable[[str], None]
+
+
+def up(settings: Settings, say: Say = lambda line: None) -> Catalogue:
+    """Start what is not running, migrate what is behind, and return the catalogue. Safe to repeat.
+
+    With `LARDER_CONTROL_DSN` only that database is migrated and the embedded instances it names are started: a
+    catalogue that somebody else provisioned gets no shards added.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.control_dsn is not None:
+        dsn = settings.control_dsn.get_secret_value()
+        applied = migrate_control(dsn)
+        say(f"control database: {'migrated ' + ', '.join(applied) if applied else 'at the newest version'}")
+        catalogue = Catalogue(dsn, settings.home)
+        here = set(instances.known(settings))
+        wanted = [i.name for i in catalogue.instances() if i.kind == "embedded" and i.name in here]
+    else:
+        wanted = [CONTROL, *FIRST_SHARDS]
+        wanted += [name for name in instances.known(settings) if name not in wanted]
+    _start(wanted, settings, say)
+    if settings.control_dsn is None:
+        dsn = provision_control(instances.start(CONTROL, settings), settings)
+        catalogue = Catalogue(dsn, settings.home)
+    for name in wanted:
+        if name != CONTROL:
+            catalogue.add_instance(instances.as_instance(instances.record_of(name, settings)))
+    if settings.control_dsn is None:
+        present = {shard.name for shard in catalogue.shards()}
+        for instance, (shard, database) in FIRST_SHARDS.items():
+            if shard not in present:
+                catalogue.add_shard(shard, instance, database)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(lambda shard: _provision(shard, settings, say), catalogue.shards()))
+    return catalogue
+
+
+def down(settings: Settings, say: Say = lambda line: None) -> list[str]:
+    """Stop the embedded instances of this home, the control database last; returns the names of those that ran."""
+    names = sorted(instances.known(settings), key=lambda name: name == CONTROL)
+    stopped = []
+    for name in names:
+        if instances.stop(name, settings):
+            say(f"{name}: stopped")
+            stopped.append(name)
+    return stopped
+
+
+def control_dsn(settings: Settings) -> str:
+    """DSN of the control database: the configured one, or the embedded one's.
+
+    Raises:
+        LarderError: turn `you`: nothing has been started yet.
+    """
+    if settings.control_dsn is not None:
+        return settings.control_dsn.get_secret_value()
+    if instances.status(CONTROL, settings).state != "running":
+        raise LarderError(f"the databases of {settings.home} are not running", "you", "larder up")
+    return instance_dsn(instances.as_instance(instances.record_of(CONTROL, settings)), CONTROL_DATABASE, settings.home)
+
+
+def open_catalogue(settings: Settings) -> Catalogue:
+    """The catalogue of a running installation.
+
+    Raises:
+        LarderError: turn `you` where it is not running, `config` where the control database cannot be reached.
+    """
+    catalogue = Catalogue(control_dsn(settings), settings.home)
+    try:
+        catalogue.shards()
+    except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LarderError(f"the control database does not answer: {reason}", "config", "larder up") from error
+    return catalogue
+
+
+def _start(names: list[str], settings: Settings, say: Say) -> None:
+    def one(name: str) -> None:
+        before = instances.status(name, settings).state
+        instance = instances.start(name, settings)
+        word = {"absent": "made and started", "stopped": "started", "running": "running"}[before]
+        say(f"{name}: {word} on {instance.host}:{instance.port}")
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(one, names))
+
+
+def _provision(shard: Shard, settings: Settings, say: Say) -> None:
+    applied = provision_shard(shard)
+    if applied and shard.host == instances.HOST:
+        allow_reader_login(shard, password_of(settings.secrets_dir / f"{shard.instance}.{READER}.password"))
+    if applied:
+        say(f"{shard.name}: schema version {applied[-1]}")

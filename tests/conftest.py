@@ -1,0 +1,142 @@
+"""One embedded Postgres for the whole test run; every test that asks for a database gets a fresh copy of a template."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from sharding import instances
+from sharding.catalogue import Catalogue
+from sharding.model import Instance, Shard
+from sharding.provision import create_database, provision_control, provision_shard
+from sharding.settings import Settings, get_settings
+
+UNSAFE_BUT_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """The test run's Postgres: its instance, home and template databases."""
+
+    instance: Instance
+    settings: Settings
+    numbers: Iterator[int]
+
+    @property
+    def password(self) -> str:
+        return instances.secret_path(self.instance.name, self.settings).read_text()
+
+    def dsn(self, database: str) -> str:
+        return instances.instance_dsn(self.instance, database, self.settings.home)
+
+    def shard(self, database: str, name: str = "shard_1", namespace: str = "") -> Shard:
+        at = self.instance
+        return Shard(name, at.name, database, namespace, at.host, at.port, at.username, self.password)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement outside a transaction on the maintenance database."""
+        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+    def copy_of(self, template: str) -> str:
+        """A fresh database; returns its name."""
+        name = f"{template}_{next(self.numbers)}"
+        self.execute(f"create database {name} template {template}")
+        return name
+
+    def drop(self, name: str) -> None:
+        self.execute(f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Postgres with the templates `shard` and `larder_control`, both at the newest version."""
+    # Not pytest's tmp_path: it is closed to other users, and as root Postgres runs as one.
+    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir="/var/tmp"))
+    home.chmod(0o755)
+    settings = Settings(home=home, control_dsn=None)
+    try:
+        made = Server(instances.start("test", settings, UNSAFE_BUT_QUICK), settings, itertools.count(1))
+        provision_control(made.instance, settings)
+        provision_shard(made.shard("shard"))
+        yield made
+    finally:
+        instances.remove("test", settings)
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def make_shard(server: Server) -> Iterator[Callable[..., Shard]]:
+    """`make_shard(name)`: a shard in a fresh database. Another namespace than "" is migrated from scratch."""
+    made: list[str] = []
+
+    def make(name: str = "shard_1", namespace: str = "") -> Shard:
+        if not namespace:
+            made.append(server.copy_of("shard"))
+            return server.shard(made[-1], name)
+        database = f"{namespace}_{next(server.numbers)}"
+        create_database(server.dsn("postgres"), database)
+        made.append(database)
+        shard = server.shard(database, name, namespace)
+        provision_shard(shard)
+        return shard
+
+    yield make
+    for database in made:
+        server.drop(database)
+
+
+@pytest.fixture
+def shard(make_shard: Callable[..., Shard]) -> Shard:
+    """A shard, `shard_1`, in a fresh database."""
+    return make_shard()
+
+
+@pytest.fixture
+def control_dsn(server: Server) -> Iterator[str]:
+    """A fresh control database."""
+    database = server.copy_of("larder_control")
+    yield server.dsn(database)
+    server.drop(database)
+
+
+@pytest.fixture
+def settings(control_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of this test's own home and control database; `get_settings()` and the CLI see them too."""
+    monkeypatch.setenv("LARDER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LARDER_CONTROL_DSN", control_dsn)
+    get_settings.cache_clear()
+    yield get_settings()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def register(server: Server, settings: Settings) -> Callable[[Shard], Catalogue]:
+    """`register(shard)`: put a shard into this test's catalogue; returns the catalogue."""
+    assert settings.control_dsn is not None
+    catalogue = Catalogue(settings.control_dsn.get_secret_value(), settings.home)
+    secret = instances.secret_path(server.instance.name, server.settings)
+    at = server.instance
+    catalogue.add_instance(Instance(at.name, "external", at.host, at.port, at.username, f"file:{secret}"))
+
+    def add(shard: Shard) -> Catalogue:
+        catalogue.add_shard(shard.name, shard.instance, shard.database, shard.namespace)
+        return catalogue
+
+    return add
+
+
+@pytest.fixture
+def catalogue(register: Callable[[Shard], Catalogue], shard: Shard) -> Catalogue:
+    """A catalogue that holds `shard` and nothing else."""
+    return register(shard)
