@@ -26,6 +26,7 @@ from ingestion.uuid7 import uuid7
 
 DATA_SUFFIX = ".jsonl.zst"
 MANIFEST_SUFFIX = ".manifest.json"
+_PARTIAL = ".partial"
 _CHUNK = 1 << 18
 
 
@@ -170,9 +171,10 @@ class BlockStore:
             )
 
     def delete(self, name: str) -> None:
-        """Remove a file that no manifest commits; no error if it is not there."""
-        if self.fs.exists(self.path(name)):
-            self.fs.rm_file(self.path(name))
+        """Remove a file that no manifest commits, also half-written; no error if it is not there."""
+        for path in (self.path(name), f"{self.path(name)}{_PARTIAL}"):
+            if self.fs.exists(path):
+                self.fs.rm_file(path)
 
 
 class _Sink:
@@ -187,7 +189,7 @@ class _Sink:
     def __enter__(self) -> IO[bytes]:
         if self._local:
             Path(self._target).parent.mkdir(parents=True, exist_ok=True)
-            self._file = Path(f"{self._target}.partial").open("wb")
+            self._file = Path(f"{self._target}{_PARTIAL}").open("wb")
         else:
             self._file = self._store.fs.open(self._target, "wb", autocommit=False)
         return self._file
@@ -202,7 +204,7 @@ class _Sink:
                 file.flush()
                 os.fsync(file.fileno())
             file.close()
-            partial = Path(f"{self._target}.partial")
+            partial = Path(f"{self._target}{_PARTIAL}")
             if kind is None:
                 partial.replace(self._target)
                 _sync_folder(partial.parent)
@@ -241,7 +243,7 @@ class _HashingFile:
 class BlockWriter:
     """Streams records into a new block's data file; use as a context manager, then `commit`.
 
-    Memory is that of one zstd window, whatever the number of records. Leaving without `close` (an error) discards.
+    Memory is that of one zstd window, whatever the number of records. Leaving by an error removes the file.
     """
 
     def __init__(self, store: BlockStore, business: int, source_id: int, stream: str) -> None:
@@ -282,6 +284,14 @@ class BlockWriter:
         self.records += count
         self.bytes += len(lines)
 
+    def close(self) -> None:
+        """End the data file: it appears under its name, whole."""
+        self.__exit__(None, None, None)
+
+    def abandon(self) -> None:
+        """Remove the open data file."""
+        self._sink.__exit__(InterruptedError, None, None)
+
     @property
     def sha256(self) -> str:
         """Hash of the uncompressed bytes so far."""
@@ -305,7 +315,3 @@ class BlockWriter:
     def commit(self, manifest: Manifest) -> None:
         """Write the manifest: from here on the block exists."""
         self._store.write_bytes(manifest.path, manifest.model_dump_json(indent=1).encode() + b"\n")
-
-    def discard(self) -> None:
-        """Remove the data file of a block that will not be committed."""
-        self._store.delete(self.data_path)

@@ -48,7 +48,7 @@ def connect(dsn: str) -> Connection:
             turn="us",
             next_command="larder status",
         ) from error
-    psycopg2.extras.register_uuid(conn_or_curs=conn)
+    psycopg2.extras.register_uuid(conn_or_curs=conn)  # type: ignore[no-untyped-call]
     return conn
 
 

@@ -1,0 +1,91 @@
+"""The block that an extract is writing: opened with its first record, committed with its cursor or given up."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from ingestion.blocks import BlockStore, BlockWriter, HttpEvidence, Manifest, Window
+from ingestion.index import LogEntry, declare_intent, forget_intent, record_block
+from ingestion.source import SourceRef
+from ingestion.spec import IntegrationSpec, Stream
+
+CREATED_BY = "larder extract"
+
+
+class Draft:
+    """At most one open block of one stream. The order of its steps is what makes a kill harmless:
+
+    intent → data file → manifest (the commit) → index row, cursor and log row in one transaction, intent removed.
+    """
+
+    def __init__(
+        self, conn: Connection, store: BlockStore, source: SourceRef, spec: IntegrationSpec, stream: Stream
+    ) -> None:
+        self._conn, self._store, self._source, self._spec, self._stream = conn, store, source, spec, stream
+        self._writer: BlockWriter | None = None
+
+    @property
+    def records(self) -> int:
+        """Records in the open block."""
+        return self._writer.records if self._writer else 0
+
+    @property
+    def size(self) -> int:
+        """Uncompressed bytes in the open block."""
+        return self._writer.bytes if self._writer else 0
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the open block's bytes; None if no block is open."""
+        return self._writer.sha256 if self._writer else None
+
+    def append(self, lines: bytes, count: int) -> None:
+        """Add `count` records, each ended by a line feed; opens the block if need be."""
+        self._open().write_lines(lines, count)
+
+    def commit(
+        self,
+        *,
+        started_at: datetime,
+        window: Window,
+        sites: Sequence[str],
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any],
+        observed_at: datetime,
+        http: HttpEvidence,
+    ) -> Manifest:
+        """Make the open block (an empty one, if none is open) permanent together with the cursor `after`."""
+        writer = self._open()
+        writer.close()
+        manifest = writer.manifest(
+            integration=self._spec.name,
+            integration_version=self._spec.version,
+            window=window,
+            sites=tuple(sites),
+            cursor_before=None if before is None else dict(before),
+            cursor_after=dict(after),
+            observed_at=observed_at,
+            http=http,
+            created_by=CREATED_BY,
+        )
+        writer.commit(manifest)
+        self._writer = None
+        record_block(self._conn, manifest, LogEntry(self._source.source_id, self._stream.name, started_at))
+        return manifest
+
+    def discard(self) -> None:
+        """Give up the open block, if there is one."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abandon()
+            forget_intent(self._conn, (self._source.source_id, self._stream.name))
+
+    def _open(self) -> BlockWriter:
+        if self._writer is None:
+            writer = self._store.writer(self._source.business, self._source.source_id, self._stream.name)
+            key = (self._source.source_id, self._stream.name)
+            declare_intent(self._conn, writer.manifest_path, writer.data_path, writer.block_id, key)
+            self._writer = writer.__enter__()
+        return self._writer

@@ -1,0 +1,90 @@
+"""Extraction: vendor → blocks, for one source or many, with cursors that move only with their block."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg2
+
+from ingestion import index
+from ingestion.blocks import BlockStore
+from ingestion.errors import ConfigError, LarderError
+from ingestion.registry import get
+from ingestion.run import Clock, Extraction, Options, Outcome, Progress, StreamResult
+from ingestion.source import SourceRef, check_source
+from ingestion.spec import IntegrationSpec
+
+__all__ = ["Clock", "Options", "Outcome", "Progress", "StreamResult", "due", "extract_all", "extract_source", "worst"]
+
+
+def extract_all(
+    sources: Sequence[SourceRef],
+    store: BlockStore,
+    control_dsn: str,
+    clock: Clock,
+    options: Options | None = None,
+    *,
+    workers: int = 4,
+) -> list[StreamResult]:
+    """Extract many sources side by side; the failure of one is in its results and stops no other."""
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        futures = [pool.submit(_extract_named, source, store, control_dsn, clock, options) for source in sources]
+    return [result for future in futures for result in future.result()]
+
+
+def _extract_named(
+    source: SourceRef, store: BlockStore, control_dsn: str, clock: Clock, options: Options | None
+) -> list[StreamResult]:
+    try:
+        spec = get(source.integration)
+    except LarderError as error:
+        return [StreamResult(source, "", "failed", error=error)]
+    return extract_source(source, spec, store, control_dsn, clock, options)
+
+
+def extract_source(
+    source: SourceRef,
+    spec: IntegrationSpec,
+    store: BlockStore,
+    control_dsn: str,
+    clock: Clock,
+    options: Options | None = None,
+) -> list[StreamResult]:
+    """Extract what is due of one source, stream by stream in the spec's order.
+
+    `clock` is the vendor's: real time, or the sandbox's. A failing stream does not stop the next, unless settings or
+    credentials are to blame. Errors are in the results; nothing is raised for them.
+    """
+    options = options or Options()
+    try:
+        check_source(source, spec)
+        unknown = sorted((options.streams or frozenset()) - {stream.name for stream in spec.streams})
+        if unknown:
+            raise ConfigError(
+                f"{spec.title} has no stream {unknown[0]!r}; known: {', '.join(s.name for s in spec.streams)}",
+                next_command="larder integration list",
+            )
+        with closing(index.connect(control_dsn)) as conn:
+            return Extraction(source, spec, store, conn, clock, options).run()
+    except LarderError as error:
+        return [StreamResult(source, "", "failed", error=error)]
+    except psycopg2.Error as error:
+        failure = LarderError(
+            f"the control database failed while {source.label} was extracted: {' '.join(str(error).split())}",
+            turn="us",
+            next_command="larder status",
+        )
+        return [StreamResult(source, "", "failed", error=failure)]
+
+
+def due(source: SourceRef, spec: IntegrationSpec, control_dsn: str, clock: Clock) -> list[str]:
+    """Names of the streams whose time has come."""
+    with closing(index.connect(control_dsn)) as conn:
+        return [stream.name for stream in index.due_streams(conn, source.source_id, spec, clock())]
+
+
+def worst(results: Iterable[StreamResult]) -> LarderError | None:
+    """The error that a command should end with: settings first, then credentials, then the rest; None if none."""
+    order: Mapping[str, int] = {"config": 0, "credentials": 1, "us": 2, "data": 3, "vendor": 4}
+    errors = [result.error for result in results if result.error is not None]
+    return min(errors, key=lambda error: order.get(error.turn, 5), default=None)
