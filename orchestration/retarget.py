@@ -48,3 +48,8 @@ def retarget(manifest: Any, parsed: dict[str, Names], database: str, schema: Cal
         if hasattr(node, "extra_ctes_injected"):
             node.compiled, node.compiled_code = False, None
             node.extra_ctes_injected, node.extra_ctes, node._pre_injected_sql = False, [], None
+        # the same node as macros see it in `graph`: a copy that dbt makes once, when it parses
+        seen = manifest.flat_graph["sources" if node.resource_type == "source" else "nodes"][node.unique_id]
+        seen["database"], seen["schema"] = node.database, node.schema
+        if "relation_name" in seen:
+            seen["relation_name"] = getattr(node, "relation_name", None)

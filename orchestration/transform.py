@@ -19,6 +19,7 @@ from psycopg2.extensions import connection as Connection
 from orchestration.mark import Look, code_fingerprint, look, set_mark
 from orchestration.results import BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
+from sharding.model import Shard
 
 State = Literal["built", "skipped", "failed"]
 LEASE = 19453  # advisory lock class of "a build runs on this shard"
@@ -153,6 +154,11 @@ class Transform:
         except psycopg2.Error as error:
             return ShardBuild(target.name, "failed", _one_line(error), result, wall)
         return ShardBuild(target.name, "built", reason, result, wall)
+
+
+def target_of(shard: Shard) -> Target:
+    """A shard of the catalogue as a build target."""
+    return Target(shard.name, shard.host, shard.port, shard.username, shard.password, shard.database, shard.namespace)
 
 
 def connect(target: Target) -> Connection:

@@ -1,0 +1,101 @@
+"""A dbt project of a few models, so that these tests are about the machinery and not about the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from orchestration.transform import Transform
+from sharding.model import Shard
+
+FILES = {
+    "dbt_project.yml": """
+name: tiny
+profile: larder
+model-paths: [dbt_project/models]
+macro-paths: [macros]
+models: {tiny: {+schema: marts}}
+""",
+    "macros/schemas.sql": """
+{% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or 'staging' }}{% endmacro %}
+""",
+    "dbt_project/models/source_ids.sql": """
+{{ config(materialized='ephemeral') }}
+select id as source_id, name, '{{ target.name }}' as shard from {{ source('keys', 'source') }}
+""",
+    "dbt_project/models/dim_source.sql": """
+{{ config(materialized='table') }}
+select * from {{ ref('source_ids') }}
+""",
+    "dbt_project/models/sum_source.sql": """
+{{ config(materialized='view') }}
+select count(*) as sources from {{ ref('dim_source') }}
+""",
+    "dbt_project/models/_models.yml": """
+sources:
+  - name: keys
+    tables: [{name: source}]
+models:
+  - name: dim_source
+    columns:
+      - {name: name, data_tests: [not_null, {accepted_values: {arguments: {values: [pos, rota]}}}]}
+""",
+}
+
+
+@pytest.fixture
+def tiny_project(tmp_path: Path) -> Path:
+    """Folder of a small dbt project over the shard's own `keys.source`."""
+    for name, text in FILES.items():
+        path = tmp_path / "tiny" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def transform(tiny_project: Path, tmp_path: Path) -> Transform:
+    """Transform of the small project."""
+    return Transform(tiny_project, tmp_path / "work", workers=2, deadline=60)
+
+
+@pytest.fixture
+def query() -> Callable[..., list[Any]]:
+    """`query(shard, sql)`: run SQL with the shard's schema names filled in; the rows, if there are any."""
+
+    def run(shard: Shard, sql: str) -> list[Any]:
+        with closing(psycopg2.connect(shard.dsn)) as conn, conn, conn.cursor() as cur:
+            cur.execute(shard.render(sql))
+            return cur.fetchall() if cur.description else []
+
+    return run
+
+
+@pytest.fixture
+def two_shards(make_shard: Callable[..., Shard], query: Callable[..., list[Any]]) -> tuple[Shard, Shard]:
+    """Two shards, the second behind a namespace, each with one source of business 1 or 2."""
+    shards = make_shard("shard_1"), make_shard("shard_2", "north")
+    for number, (shard, name) in enumerate(zip(shards, ("pos", "rota"), strict=True), 1):
+        query(shard, f"insert into {{keys}}.route (business, name, display_name) values ({number}, 'b', 'B')")
+        add_source(query, shard, number, name)
+    return shards
+
+
+def add_source(query: Callable[..., list[Any]], shard: Shard, business: int, name: str) -> None:
+    """A source, and a feed row as a load would leave it."""
+    query(
+        shard,
+        f"""
+        with new as (
+            insert into {{keys}}.source (id, integration, name)
+            values ({{keys}}.reserve({business}, 1), 'vendor', '{name}') returning id
+        )
+        insert into {{raw}}.feed (integration, stream, source_id, natural_key, operation, version_id)
+        select 'vendor', 'orders', id, 'k', 'I', id from new
+        """,
+    )
