@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SecretStr, computed_field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +41,15 @@ class Settings(BaseSettings):
 
     run_as: str = "nobody"
     """The unprivileged user that embedded Postgres runs as when Larder itself runs as root."""
+
+    clock: Literal["auto", "real"] = "auto"
+    """Whose time cadences and "now" follow: `auto` is the sandbox's where this home has one, else the real time."""
+
+    workers: int = 0
+    """Shards built at once, each in a process of its own. Default: as many as there are cores."""
+
+    shard_deadline: float = 480.0
+    """Seconds a shard's build may take before it is ended; below the ten minutes between two cycles."""
 
     def model_post_init(self, context: object) -> None:
         """Fill the defaults that depend on other settings."""
