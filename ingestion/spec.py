@@ -59,14 +59,14 @@ class BearerAuth(_Model):
     """`Authorization: Bearer <secret>`."""
 
     type: Literal["bearer"]
-    secret: str = "access_token"
+    secret: str = "token"
 
 
 class QueryTokenAuth(_Model):
     """The secret as a query parameter; it is removed from every recorded URL."""
 
     type: Literal["query_token"]
-    secret: str = "access_token"
+    secret: str = "token"
     param: str = "access_token"
 
 
