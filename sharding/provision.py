@@ -43,8 +43,7 @@ def provision_shard(shard: Shard) -> list[str]:
     """Create a shard's database and schemas at the newest version; returns the revisions applied now."""
     create_database(postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres"), shard.database)
     applied = migrate_shard(shard)
-    if applied:
-        _grant_reader(shard)
+    _grant_reader(shard)
     return applied
 
 

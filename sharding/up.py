@@ -113,7 +113,7 @@ def _start(names: list[str], settings: Settings, say: Say) -> None:
 
 def _provision(shard: Shard, settings: Settings, say: Say) -> None:
     applied = provision_shard(shard)
-    if applied and shard.host == instances.HOST:
+    if shard.instance in instances.known(settings):
         allow_reader_login(shard, password_of(settings.secrets_dir / f"{shard.instance}.{READER}.password"))
     if applied:
         say(f"{shard.name}: schema version {applied[-1]}")

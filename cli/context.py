@@ -1,0 +1,50 @@
+"""What commands share: settings, the catalogue, and whose clock counts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from sharding.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from sharding.catalogue import Catalogue
+    from sharding.router import Router
+
+
+@dataclass(frozen=True)
+class Context:
+    """This process's installation. The catalogue is opened on first use and fails with the command that helps."""
+
+    settings: Settings
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The catalogue of the running installation; a LarderError says `larder up` where it does not run."""
+        from sharding.up import open_catalogue
+
+        return open_catalogue(self.settings)
+
+    @cached_property
+    def router(self) -> Router:
+        """Connections to businesses' shards."""
+        from sharding.router import Router
+
+        return Router(self.catalogue)
+
+    def clock(self) -> datetime:
+        """Now, by the vendors' clock: the sandbox's where this installation has one, else the real time."""
+        path = self.settings.home / "sandbox" / "clock.json"
+        try:
+            return datetime.fromisoformat(json.loads(path.read_text())["now"]).astimezone(UTC)
+        except FileNotFoundError:
+            return datetime.now(UTC)
+
+
+@cache
+def get_context() -> Context:
+    """The context of this process."""
+    return Context(get_settings())

@@ -1,0 +1,95 @@
+"""larder up · down · status · clean: the databases of this installation."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from cli.context import get_context
+from cli.output import JsonFlag, Output
+from sharding import instances, postgres
+from sharding import up as installation
+from sharding.errors import LarderError
+
+
+def up(json: JsonFlag = False) -> None:
+    """Start the databases and bring their schemas to the newest version. Running it again does nothing twice."""
+    out = Output(json)
+    catalogue = installation.up(get_context().settings, out.say)
+    if json:
+        out.document([_shard_row(shard) for shard in catalogue.shards()])
+
+
+def down(json: JsonFlag = False) -> None:
+    """Stop the databases that this installation started. Nothing is lost; `larder up` starts them again."""
+    out = Output(json)
+    stopped = installation.down(get_context().settings, out.say)
+    if json:
+        out.document({"stopped": stopped})
+    elif not stopped:
+        out.say("nothing was running")
+
+
+def status(json: JsonFlag = False) -> None:
+    """What runs, where, and who lives on it."""
+    context, out = get_context(), Output(json)
+    servers = [asdict(instances.status(name, context.settings)) for name in instances.known(context.settings)]
+    shards: list[dict[str, Any]] = []
+    try:
+        catalogue = context.catalogue
+    except LarderError as error:
+        if error.turn != "you":
+            raise
+    else:
+        businesses = catalogue.businesses()
+        sources = catalogue.sources()
+        for shard in catalogue.shards():
+            names = [business.name for business in businesses if business.shard == shard.name]
+            count = sum(source.shard == shard.name for source in sources)
+            shards.append({**_shard_row(shard), "businesses": ", ".join(names), "sources": count})
+    if json:
+        out.document({"home": str(context.settings.home), "instances": servers, "shards": shards})
+        return
+    out.say(f"home: {context.settings.home}")
+    out.table(servers, "instances", "none yet; next: larder up")
+    out.say("")
+    columns = ("name", "instance", "database", "namespace", "state", "businesses", "sources")
+    out.table(shards, "shards", "unknown while the control database is down; next: larder up", columns)
+
+
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this only the plan is printed.")] = False,
+) -> None:
+    """Stop everything this installation started and delete its data: databases, blocks, secrets, logs."""
+    settings, out = get_context().settings, Output()
+    runtime = postgres.recorded_runtime_dir(settings)
+    folders = [folder for folder in (settings.home, runtime) if folder is not None and folder.exists()]
+    if not folders:
+        out.say("nothing to clean")
+        return
+    if not yes:
+        for folder in folders:
+            out.say(f"would stop what runs from, and delete: {folder}")
+        out.say("next: larder clean --yes")
+        return
+    _stop_sandbox(out)
+    installation.down(settings, out.say)
+    for folder in folders:
+        shutil.rmtree(folder)
+        out.say(f"deleted {folder}")
+
+
+def _stop_sandbox(out: Output) -> None:
+    """The sandbox servers are not a database, but they keep their state in the same home."""
+    if (get_context().settings.home / "sandbox").exists():
+        from cli.main import load
+
+        load("sandbox").main(["down"], prog_name="larder sandbox", standalone_mode=False)
+
+
+def _shard_row(shard: Any) -> dict[str, Any]:
+    fields = ("name", "instance", "host", "port", "database", "namespace", "state")
+    return {field: getattr(shard, field) for field in fields}
