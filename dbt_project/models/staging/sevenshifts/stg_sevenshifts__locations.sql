@@ -1,0 +1,22 @@
+with source as (
+
+    select * from {{ source('raw_sevenshifts', 'locations_current') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        source_id,
+        natural_key as location_key,
+
+        -- strings
+        payload ->> 'name' as location_name,
+        payload ->> 'timezone' as timezone
+
+    from source
+
+)
+
+select * from renamed
