@@ -39,7 +39,14 @@ def make_spec(*streams: dict[str, Any], **changes: Any) -> IntegrationSpec:
     )
 
 
-ITEMS = {"name": "items", "about": "Items", "path": "/items", "records": "data", "natural_key": "id", "deletes": "snapshot"}
+ITEMS = {
+    "name": "items",
+    "about": "Items",
+    "path": "/items",
+    "records": "data",
+    "natural_key": "id",
+    "deletes": "snapshot",
+}
 SALES = {
     "name": "sales",
     "about": "Sales",

@@ -1,7 +1,7 @@
 """Windows, cursors and blocks against a vendor over real HTTP and a real control database."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pytest_httpserver import HTTPServer
@@ -26,9 +26,9 @@ class Till:
 
     def _answer(self, request: Request) -> Response:
         self.asked.append(dict(request.args))
-        low, high = request.args["from"].replace("Z", "+00:00"), request.args["to"].replace("Z", "+00:00")
+        low, high = (datetime.fromisoformat(request.args[end]) for end in ("from", "to"))
         found = sorted(
-            (sale for sale in self.sales.values() if low <= sale["changed"] <= high),
+            (sale for sale in self.sales.values() if low <= datetime.fromisoformat(sale["changed"]) <= high),
             key=lambda sale: (sale["changed"], sale["id"]),
         )
         at = int(request.args.get("cursor", 0))
@@ -217,7 +217,9 @@ def test_the_index_is_rebuilt_from_the_manifests(shop: Shop, vendor: HTTPServer)
         till.sell(f"a{number}", 600 - number)
     source, spec = shop.source(base_url=vendor.url_for("")), make_spec(SALES)
     shop.extract(source, spec, max_records=3)
-    query = "select block_id, source_id, stream, path, manifest, observed_at, records, bytes from control.blocks order by 1"
+    query = (
+        "select block_id, source_id, stream, path, manifest, observed_at, records, bytes from control.blocks order by 1"
+    )
     before, cursor = shop.rows(query), shop.rows("select cursor from control.cursors")
     assert len(before) > 1
     shop.rows("delete from control.blocks")

@@ -1,0 +1,55 @@
+"""An extract killed at any step leaves nothing or a whole block; the next neither loses nor repeats a record."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from ingestion.blocks import MANIFEST_SUFFIX
+from tests.ingestion.conftest import ITEMS, SALES, Shop, make_spec
+from tests.ingestion.killed_extract import STEPS
+from tests.ingestion.test_extract import Till, ids
+
+SALES_THEN_ITEMS = make_spec(SALES, ITEMS)
+
+
+@pytest.mark.parametrize("occurrence", [1, 2])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_extract(shop: Shop, vendor: HTTPServer, step: str, occurrence: int) -> None:
+    till = Till(vendor)
+    for number in range(10):
+        till.sell(f"a{number}", 600 - number // 2)
+    vendor.expect_request("/items").respond_with_json({"data": [{"id": "item"}]})
+    source = shop.source(base_url=vendor.url_for(""))
+    job = {
+        "step": step,
+        "occurrence": occurrence,
+        "source": asdict(source),
+        "spec": SALES_THEN_ITEMS.model_dump_json(exclude_none=True),
+        "store": shop.store.url,
+        "dsn": shop.dsn,
+        "now": shop.now.isoformat(),
+    }
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.ingestion.killed_extract", json.dumps(job)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    for manifest in shop.store.manifests():  # whatever is committed is whole
+        assert len(list(shop.store.read(manifest))) == manifest.records
+
+    assert all(result.error is None for result in shop.extract(source, SALES_THEN_ITEMS, max_records=3))
+    assert sorted(ids(shop)) == sorted([*(f"a{number}" for number in range(10)), "item"])
+    in_store = {name for name in shop.files() if name.endswith(MANIFEST_SUFFIX)}
+    assert in_store == {manifest.path for manifest in shop.manifests()}
+    assert len(shop.files()) == 2 * len(in_store), "a file without manifest was left"
+    assert shop.rows("select count(*) from control.block_intents") == [(0,)]
