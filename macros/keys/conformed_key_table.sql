@@ -104,11 +104,16 @@ $larder_do$
 {% endmacro %}
 
 
-{# conformed_map: the node through which models read a map; keys_<entity> has filled it. Its own SELECT is not run. #}
+{#
+  conformed_map: the node through which models read a map. keys_<entity> fills it (and in development makes its view), so
+  the model's own SELECT is not run; the node only makes sure that the map is there to be read.
+#}
 {% materialization conformed_map, adapter='postgres' %}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
-  {%- do store_raw_result('main', message='0 inserted, 0 deleted', code='APPLY', rows_affected=0) -%}
+  {%- call statement('main') -%}
+    select from {{ this }} limit 0
+  {%- endcall -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
   {{ run_hooks(post_hooks, inside_transaction=False) }}

@@ -9,17 +9,14 @@
 {% materialization shard_view, adapter='postgres' %}
   {%- set vendor = vendor_of_model() -%}
   {%- set target_relation = this.incorporate(type='view') -%}
-  {{ run_hooks(pre_hooks, inside_transaction=False) }}
-  {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
   {%- if vendor is not none and vendor not in integrations_on_shard() -%}
     {% do store_raw_result('main', message='SKIP: no source of ' ~ vendor ~ ' on this shard', code='SKIP', rows_affected=0) %}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {{ adapter.commit() }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': []}) }}
   {%- endif -%}
 
+  {{ run_hooks(pre_hooks, inside_transaction=False) }}
+  {{ run_hooks(pre_hooks, inside_transaction=True) }}
   {%- do ensure_streams_of_model(vendor) -%}
   {%- set existing = load_cached_relation(this) -%}
   {%- if existing is not none and not existing.is_view -%}
