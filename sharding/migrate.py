@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import psycopg2
 
+from sharding.errors import LarderError
 from sharding.model import Shard
 
 if TYPE_CHECKING:
-    from alembic.config import Config
+    from sqlalchemy import Connection
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "shard_migrations"
 Kind = Literal["shard", "control"]
@@ -73,7 +75,7 @@ def _drift(dsn: str, kind: Kind, schema: str, folder: Path) -> Drift:
         if (row := cursor.fetchone()) and row[0]:
             cursor.execute(f"select revision, sha256 from {schema}.schema_history")
             applied = dict(cursor.fetchall())
-    files = {path.name[:4]: _hash(path) for path in sorted((folder / kind).glob("[0-9]*.sql"))}
+    files = {revision: _hash(path) for revision, path in _files(kind, folder).items()}
     return Drift(
         missing=tuple(revision for revision in files if revision not in applied),
         unknown=tuple(sorted(revision for revision in applied if revision not in files)),
@@ -83,59 +85,76 @@ def _drift(dsn: str, kind: Kind, schema: str, folder: Path) -> Drift:
 
 def _migrate(dsn: str, kind: Kind, schema: str, render: Callable[[str], str], folder: Path) -> list[str]:
     drift = _drift(dsn, kind, schema, folder)
-    if not drift.missing and not drift.unknown:
+    if drift.unknown:
+        newest = drift.unknown[-1]
+        raise LarderError(f"schema {schema} is at {newest}, newer than this checkout", "config", "git pull; larder up")
+    if not drift.missing:
         return []  # importing Alembic and SQLAlchemy costs 0.7 s
 
-    from alembic import command
     from sqlalchemy import NullPool, create_engine, text
 
     engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg2://", 1), poolclass=NullPool)
-    applied: list[str] = []
-    # The lock has a connection of its own: Alembic's commits after each migration would not release it, but a failed
-    # migration's rollback must not either.
+    # The lock has a connection of its own: each migration commits, and one that fails is rolled back.
     with engine.connect() as guard, engine.connect() as connection:
         guard.execute(text("select pg_advisory_lock(:lock, hashtext(:schema))"), {"lock": _LOCK, "schema": schema})
         connection.execute(text(f"create schema if not exists {schema}"))
         connection.execute(
             text(
-                f"create table if not exists {schema}.schema_history (revision text primary key, sha256 text not null, "
-                "applied_at timestamptz not null default clock_timestamp())"
+                f"create table if not exists {schema}.schema_history (revision text primary key, sha256 text not null,"
+                " applied_at timestamptz not null default clock_timestamp())"
             )
         )
         connection.commit()
-        config = _config(kind, folder)
-
-        def note(step: object, heads: object, **_: object) -> None:
-            revision = str(step.up_revision_id)  # type: ignore[attr-defined]
-            [path] = (folder / kind).glob(f"{revision}_*.sql")
-            connection.execute(
-                text(f"insert into {schema}.schema_history (revision, sha256) values (:revision, :sha256)"),
-                {"revision": revision, "sha256": _hash(path)},
-            )
-            applied.append(revision)
-
-        config.attributes.update(
-            connection=connection,
-            version_schema=schema,
-            render=render,
-            on_version_apply=lambda ctx, step, heads, run_args: note(step, heads),
-        )
         with _ALEMBIC:
-            command.upgrade(config, "head")
+            applied = _upgrade(connection, schema, render, _files(kind, folder))
         connection.commit()
-        guard.commit()
     engine.dispose()
     return applied
 
 
-def _config(kind: Kind, folder: Path) -> Config:
-    from alembic.config import Config
+def _upgrade(connection: Connection, schema: str, render: Callable[[str], str], files: Mapping[str, Path]) -> list[str]:
+    """Run what the version table does not name yet. The revisions are made from the files, in the order of their names;
+    no module stands beside an SQL file."""
+    from alembic.runtime.migration import MigrationContext, MigrationStep
+    from alembic.script.base import Script
+    from alembic.script.revision import RevisionMap
+    from sqlalchemy import text
 
-    config = Config()
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("version_locations", str(folder / kind))
-    config.set_main_option("path_separator", "newline")
-    return config
+    applied: list[str] = []
+
+    def run(revision: str) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with driver.cursor() as cursor:  # SQLAlchemy would read the DDL's % signs as parameters
+            cursor.execute(render(files[revision].read_text()))
+        connection.execute(
+            text(f"insert into {schema}.schema_history (revision, sha256) values (:revision, :sha256)"),
+            {"revision": revision, "sha256": _hash(files[revision])},
+        )
+        applied.append(revision)
+
+    def script(revision: str, parent: str | None) -> Script:
+        module = ModuleType(files[revision].stem)
+        vars(module).update(revision=revision, down_revision=parent, upgrade=lambda: run(revision))
+        return Script(module, revision, str(files[revision]))
+
+    scripts = [script(*pair) for pair in zip(files, [None, *files], strict=False)]
+    order = RevisionMap(lambda: iter(scripts))
+
+    def steps(heads: tuple[str, ...], context: object) -> list[MigrationStep]:
+        ahead = list(order.iterate_revisions("heads", heads, implicit_base=True))
+        return [MigrationStep.upgrade_from_script(order, s) for s in reversed(ahead) if isinstance(s, Script)]
+
+    options = {"version_table": "schema_version", "version_table_schema": schema, "transaction_per_migration": True}
+    context = MigrationContext.configure(connection, opts={**options, "fn": steps})
+    with context.begin_transaction():
+        context.run_migrations()
+    return applied
+
+
+def _files(kind: Kind, folder: Path) -> dict[str, Path]:
+    """The migrations by revision, the first four characters of a file's name, in order."""
+    return {path.name[:4]: path for path in sorted((folder / kind).glob("[0-9][0-9][0-9][0-9]_*.sql"))}
 
 
 def _hash(path: Path) -> str:
