@@ -197,6 +197,14 @@ def last_block(conn: Connection, source_id: int, stream: str) -> Manifest | None
         return Manifest.model_validate(row[0]) if row else None
 
 
+def find_block(conn: Connection, block_id: UUID) -> Manifest | None:
+    """The manifest of a block; None if it is not in the index."""
+    with conn, conn.cursor() as cur:
+        cur.execute("select manifest from control.blocks where block_id = %s", (block_id,))
+        row = cur.fetchone()
+        return Manifest.model_validate(row[0]) if row else None
+
+
 def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None = None) -> int:
     """Index every block of the store that is not indexed, and set missing cursors to the newest block's.
 

@@ -1,0 +1,63 @@
+"""`larder integration`: the vendors that can be read, and the files that follow from them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.output import JsonFlag, Output
+
+app = typer.Typer(help="Vendors that can be read.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(as_json: JsonFlag = False) -> None:
+    """What each integration reads, and how."""
+    from ingestion.generate import capability_row
+    from ingestion.registry import discover
+    from ingestion.spec import duration_text
+
+    out = Output(as_json)
+    rows = []
+    for spec in discover().values():
+        rate = f"{spec.rate_limit.requests} per {duration_text(spec.rate_limit.per)}"
+        for stream in spec.streams:
+            name, how, deletes, restated, every, feeds = capability_row(stream)
+            rows.append(
+                {
+                    "integration": spec.name,
+                    "kind": spec.kind,
+                    "stream": name,
+                    "read": how,
+                    "deletions": deletes,
+                    "restated": restated,
+                    "every": every,
+                    "feeds": feeds,
+                    "rate": rate,
+                }
+            )
+    out.table(rows, "integrations")
+
+
+@app.command()
+def sync(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file is out of date.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the dbt sources, the macro and the docs page that follow from the integrations."""
+    from ingestion.errors import LarderError
+    from ingestion.generate import generated_files, stale, write
+    from ingestion.registry import BUILT_IN, discover
+    from sharding.settings import project_root
+
+    root, out = project_root(), Output(as_json)
+    files = generated_files(discover((BUILT_IN,)))
+    changed = stale(root, files) if check else write(root, files)
+    if check and changed:
+        names = ", ".join(str(path) for path in changed)
+        raise LarderError(f"out of date: {names}", turn="us", next_command="larder integration sync")
+    if out.json:
+        out.document({"changed": [str(path) for path in changed]})
+    else:
+        out.say("\n".join(f"wrote {path}" for path in changed) or "everything generated is up to date")
