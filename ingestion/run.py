@@ -13,7 +13,7 @@ from ingestion import cursors, index
 from ingestion.blocks import BlockStore, Manifest, Window
 from ingestion.cursors import Position, Span
 from ingestion.draft import Draft
-from ingestion.errors import ConfigError, CredentialsError, LarderError
+from ingestion.errors import CredentialsError, LarderError
 from ingestion.http import Client, CursorExpiredError
 from ingestion.page import Page
 from ingestion.paging import Pager
@@ -92,8 +92,8 @@ class Extraction:
                 results.append(StreamResult(self.source, stream.name, "not_due"))
                 continue
             results.append(self._one(stream))
-            if isinstance(results[-1].error, ConfigError | CredentialsError):
-                break
+            if isinstance(results[-1].error, CredentialsError) and all(result.error for result in results):
+                break  # refused for one stream only, it would be a permission that is missing
         return results
 
     def _one(self, stream: Stream) -> StreamResult:
@@ -180,14 +180,16 @@ class StreamRun:
         except LarderError as error:
             self._fail(error)
             return
+        read = 0
         for sites, position in batches:
             try:
                 for span in cursors.spans(self.stream, position, now, since(self.x.source)):
                     position = self._read_span(sites, position, span)
+                    read += 1
             except LarderError as error:
                 self._fail(error)
-                if isinstance(error, CredentialsError):
-                    break
+                if isinstance(error, CredentialsError) and not read:
+                    break  # refused for one site only, it would be a permission that is missing
             except OSError as error:
                 self._fail(
                     LarderError(
