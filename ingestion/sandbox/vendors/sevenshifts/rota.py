@@ -1,0 +1,246 @@
+"""Who was clocked in when: derived from the orders of each site and half day, then made as untidy as life is.
+
+A shift lead works long weekdays (an overtime week), a crew as large as the half day's orders need, a salaried manager
+office hours, and someone cleans through the night from Saturday to Sunday, over every clock change. Each day, at each
+company, one clock-out is corrected and one doubled punch deleted on the next day; every third day somebody forgets to
+clock out, is clocked out by the system after 16 hours, and corrected after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from math import ceil
+
+from ingestion.sandbox.trade import Site, between, draw, local
+from ingestion.sandbox.vendors.sevenshifts.people import BAR, CLEANING, CREW, FULL_TIME, LEAD, MANAGER, Person
+
+MINUTE = timedelta(minutes=1)
+AUTO_CLOCK_OUT = timedelta(hours=16)
+A_DAY = timedelta(days=1)  # at whatever hour the sandbox's clock stands, the next day shows a correction and a deletion
+SUNDAY, SATURDAY = 6, 5
+
+
+@dataclass(frozen=True)
+class Break:
+    """A break that ended at `end`; `deleted` when it was recorded by mistake."""
+
+    start: datetime
+    end: datetime
+    paid: bool
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Correction:
+    """The clock-out that a manager wrote at `at` in place of the recorded one."""
+
+    at: datetime
+    clocked_out: datetime
+    note: str
+
+
+@dataclass(frozen=True)
+class Punch:
+    """A shift worked, with what happened to its record later. All instants are UTC."""
+
+    person: Person
+    site: str
+    role: int
+    clocked_in: datetime
+    clocked_out: datetime
+    approved_at: datetime
+    wage: int
+    breaks: tuple[Break, ...] = ()
+    note: str = ""
+    automatic: bool = False
+    correction: Correction | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A place to fill, in minutes of wall clock after midnight of the day."""
+
+    site: Site
+    role: int
+    start: int
+    end: int
+
+
+def rota(sites: Sequence[Site], people: Sequence[Person], capacity: int) -> list[Punch]:
+    """Every punch of a company by clock-in. `capacity` is how many orders one of the crew handles in half a day."""
+    days = sorted({day for site in sites for day in site.orders})
+    shifts_this_week: dict[int, int] = {}
+    punches: list[Punch] = []
+    for day in days:
+        if day.weekday() == 0:
+            shifts_this_week.clear()
+        today = [_punch(slot, person, day) for slot, person in _staffed(day, sites, people, capacity, shifts_this_week)]
+        punches += _untidy(today, day)
+    return sorted(punches, key=lambda p: (p.clocked_in, p.person.number))
+
+
+def _slots(site: Site, day: date, capacity: int) -> Iterator[_Slot]:
+    """Places of a trading day at a site, those that matter most first."""
+    opens, closes = site.hours
+    middle = (opens + closes) // 2
+    if day.weekday() < SATURDAY:
+        yield _Slot(site, MANAGER, 8 * 60, 17 * 60)
+        yield _Slot(site, LEAD, opens * 60 - 15, opens * 60 + 9 * 60 + 30)
+    for _ in range(max(1, ceil(site.count(day, 0, middle) / capacity))):
+        yield _Slot(site, CREW, opens * 60 - 15, middle * 60 + 30)
+    late = max(1, ceil(site.count(day, middle) / capacity))
+    for n in range(late):
+        role = BAR if n and day.weekday() in (4, SATURDAY) else CREW
+        yield _Slot(site, role, middle * 60 - 15, closes * 60 + 30)
+    if day.weekday() == SATURDAY:
+        yield _Slot(site, CLEANING, 22 * 60, 30 * 60)
+
+
+def _staffed(
+    day: date, sites: Sequence[Site], people: Sequence[Person], capacity: int, shifts_this_week: dict[int, int]
+) -> Iterator[tuple[_Slot, Person]]:
+    """The day's places with somebody in each: nobody twice a day, and a sixth shift only if nobody else is left."""
+    taken: set[int] = set()
+    for site in sites:
+        if not site.count(day):
+            continue
+        team = [p for p in people if site.name in p.sites]
+        leads = [p for p in team if p.kind == "asst_manager"]
+        for slot in _slots(site, day, capacity):
+            if slot.role == MANAGER:
+                candidates = [p for p in team if p.kind == "manager"]
+            elif slot.role == LEAD:
+                candidates = leads
+            else:
+                crew = [p for p in team if p.kind == "employee"]
+                candidates = sorted(crew, key=lambda p: draw("who", day, p.number))
+            free = [p for p in candidates if p.number not in taken]
+            rested = [p for p in free if shifts_this_week.get(p.number, 0) < p.weekly_shifts]
+            willing = [p for p in free if p.weekly_shifts == FULL_TIME]
+            for person in (rested or willing)[:1]:
+                taken.add(person.number)
+                shifts_this_week[person.number] = shifts_this_week.get(person.number, 0) + 1
+                yield slot, person
+
+
+def _punch(slot: _Slot, person: Person, day: date) -> Punch:
+    key = (person.number, day, slot.role)
+    zone = slot.site.zone
+    clocked_in = local(day, slot.start + between(-6, 4, "in", *key), zone).astimezone(UTC)
+    clocked_out = local(day, slot.end + between(-5, 12, "out", *key), zone).astimezone(UTC)
+    monday = day + timedelta(days=7 - day.weekday())
+    return Punch(
+        person,
+        slot.site.name,
+        slot.role,
+        clocked_in,
+        clocked_out,
+        approved_at=local(monday, 10 * 60, zone).astimezone(UTC),
+        wage=person.hourly_wage(slot.role, day),
+        breaks=tuple(_breaks(clocked_in, clocked_out, key)),
+        note="Deep clean" if slot.role == CLEANING else "",
+    )
+
+
+def _breaks(clocked_in: datetime, clocked_out: datetime, key: tuple[object, ...]) -> Iterator[Break]:
+    worked = clocked_out - clocked_in
+    if worked < timedelta(hours=6):
+        return
+    start = clocked_in + (worked // 2 // MINUTE) * MINUTE + between(-20, 20, "break", *key) * MINUTE
+    yield Break(start, start + between(28, 33, "rest", *key) * MINUTE, paid=False)
+    if draw("coffee", *key) < 0.4:
+        yield Break(start + 95 * MINUTE, start + 105 * MINUTE, paid=True)
+    if draw("slip", *key) < 0.03:
+        yield Break(start + 60 * MINUTE, start + 75 * MINUTE, paid=False, deleted=True)
+
+
+def _untidy(today: Sequence[Punch], day: date) -> Iterator[Punch]:
+    """The day's punches with their mishaps: one corrected, one doubled and deleted, at times one forgotten."""
+    hourly = [p for p in today if p.role == CREW]
+    company = today[0].person.number // 100000 if today else 0
+    for punch in today:
+        fate = hourly.index(punch) if punch in hourly else None
+        if fate == 0:
+            wrong = punch.clocked_out + between(35, 75, "wrong", company, day) * MINUTE
+            note = Correction(wrong + A_DAY, punch.clocked_out, "Clock-out corrected by manager")
+            yield replace(punch, clocked_out=wrong, correction=note)
+        elif fate == len(hourly) - 1 and day.toordinal() % 3 == 0:
+            forgotten = punch.clocked_in + AUTO_CLOCK_OUT
+            note = Correction(forgotten + timedelta(hours=8), punch.clocked_out, "Forgot to clock out")
+            yield replace(punch, clocked_out=forgotten, automatic=True, correction=note)
+        else:
+            yield punch
+    if hourly:
+        double = hourly[between(0, len(hourly) - 1, "double", company, day)]
+        out = double.clocked_in + 50 * MINUTE
+        gone = double.clocked_in + A_DAY
+        again = double.clocked_in + 2 * MINUTE
+        yield replace(double, clocked_in=again, clocked_out=out, breaks=(), deleted_at=gone, note="Duplicate punch")
+
+
+def record(punch: Punch, number: int, company: int, location: int, now: datetime) -> Mapping[str, object]:
+    """The punch as the API shows it at `now`: still open, on a break, corrected, approved or deleted by then."""
+    happened = [punch.clocked_in]
+    breaks = []
+    for n, rest in enumerate(punch.breaks):
+        if rest.start > now:
+            continue
+        over = rest.end <= now
+        happened.append(rest.end if over else rest.start)
+        breaks.append(
+            {
+                "id": number * 10 + n,
+                "user_id": punch.person.number,
+                "custom_break_id": 0,
+                "paid": rest.paid,
+                "in": stamp(rest.start),
+                "out": stamp(rest.end) if over else None,
+                "deleted": rest.deleted,
+            }
+        )
+    clocked_out = None
+    if punch.clocked_out <= now:
+        clocked_out = punch.clocked_out
+        happened.append(clocked_out)
+    note, automatic = punch.note, punch.automatic and clocked_out is not None
+    if punch.correction and punch.correction.at <= now:
+        clocked_out, note = punch.correction.clocked_out, punch.correction.note
+        happened.append(punch.correction.at)
+    approved = punch.approved_at <= now
+    if approved:
+        happened.append(punch.approved_at)
+    deleted = punch.deleted_at is not None and punch.deleted_at <= now
+    if punch.deleted_at and deleted:
+        happened.append(punch.deleted_at)
+    return {
+        "id": number,
+        "company_id": company,
+        "shift_id": number - 40000000,
+        "user_id": punch.person.number,
+        "editable_punch": not approved,
+        "role_id": punch.role,
+        "location_id": location,
+        "department_id": location + 4000,
+        "hourly_wage": punch.wage,
+        "approved": approved,
+        "clocked_in": stamp(punch.clocked_in),
+        "clocked_out": stamp(clocked_out) if clocked_out else None,
+        "notes": note,
+        "auto_clocked_out": automatic,
+        "clocked_in_offline": False,
+        "clocked_out_offline": False,
+        "tips": 0,
+        "created": stamp(punch.clocked_in),
+        "modified": stamp(max(happened)),
+        "deleted": deleted,
+        "pos_type": "web",
+        "breaks": breaks,
+    }
+
+
+def stamp(at: datetime) -> str:
+    """A time as 7shifts writes it: UTC with `+00:00`."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")

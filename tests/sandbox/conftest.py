@@ -1,0 +1,37 @@
+"""Three weeks of trade at two made-up businesses, enough for a rota and an ad account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+import pytest
+
+from ingestion.sandbox.trade import Site, draw, site
+
+FIRST = date(2024, 2, 26)
+"""A Monday; the clocks go forward on 10 March."""
+
+
+def trade(name: str, zone: str, hours: range, weekday: int, weekend: int) -> Site:
+    """A site with about `weekday` or `weekend` orders a day over `hours`."""
+    taken = []
+    for offset in range(28):
+        day = FIRST + timedelta(days=offset)
+        for n in range(weekend if day.weekday() >= 5 else weekday):
+            hour = hours[int(draw(name, day, n) * len(hours))]
+            taken.append(datetime(day.year, day.month, day.day, hour, n % 60))
+    return site(name, zone, taken)
+
+
+@pytest.fixture(scope="session")
+def jaffle_sites() -> Sequence[Site]:
+    return (
+        trade("Philadelphia", "America/New_York", range(7, 20), 200, 60),
+        trade("Brooklyn", "America/New_York", range(7, 20), 150, 50),
+    )
+
+
+@pytest.fixture(scope="session")
+def pizza_sites() -> Sequence[Site]:
+    return (trade("Chicago", "America/Chicago", range(11, 23), 60, 65),)
