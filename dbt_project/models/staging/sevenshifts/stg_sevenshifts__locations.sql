@@ -13,7 +13,11 @@ renamed as (
 
         -- strings
         payload ->> 'name' as location_name,
-        payload ->> 'timezone' as timezone
+        payload ->> 'timezone' as timezone,
+        payload ->> 'country' as country,
+        payload ->> 'state' as region,
+        payload ->> 'city' as locality,
+        payload ->> 'formatted_address' as address_line
 
     from source
 
