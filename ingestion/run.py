@@ -168,6 +168,7 @@ class StreamRun:
         self.draft = Draft(extraction.conn, extraction.store, extraction.source, extraction.spec, stream)
         self.pager = extraction.pager(stream)
         self.manifests: list[Manifest] = []
+        self.cut_at: Position | None = None  # of the window that is being read
         self.records = self.requests = self.retries = 0
         self.error: LarderError | None = None
         self.started_at = datetime.now(UTC)
@@ -230,13 +231,16 @@ class StreamRun:
         )
 
     def _read_span(self, sites: tuple[str, ...], position: Position, span: Span) -> Position:
-        """Read one window, from the start again when the vendor forgets the page cursor."""
+        """Read one window; when the vendor forgets the page cursor, ask anew for what is not in a block yet."""
         for restart in range(_RESTARTS + 1):
+            self.cut_at = None
             try:
                 return self._read_once(sites, position, span)
             except CursorExpiredError:
                 if restart == _RESTARTS:
                     raise
+                if self.cut_at is not None:
+                    position, span = self.cut_at, replace(span, start=self.cut_at.value)
             finally:
                 self.draft.discard()
         raise AssertionError("unreachable")
@@ -271,7 +275,7 @@ class StreamRun:
                 if self.stream.ascending and len(requests) == 1 and self._full() and start and lines.cut() > start:
                     cut = lines.cut()
                     self._commit(sites, replace(span, start=start, end=cut, resume=cut), lines)
-                    start = cut
+                    start, self.cut_at = cut, Position(cut, frozenset(lines.overlap(cut)))
         self._finish(sites, replace(span, start=start), lines)
         for field in wanted:
             self.x.remember(self.stream, field, found[field])
