@@ -50,8 +50,10 @@ def decode(record: bytes) -> Any:
 
 
 def value_at(record: Any, steps: Sequence[str]) -> Any:
-    """The value at a split path (`general.timeZone` → `["general", "timeZone"]`; a number is a place in a list); None if
-    there is none."""
+    """The value at a split path (`general.timeZone` → `["general", "timeZone"]`; a number is a place in a list).
+
+    None if there is none.
+    """
     for step in steps:
         if isinstance(record, dict):
             record = record.get(step)
