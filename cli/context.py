@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from sharding.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from sharding.catalogue import Catalogue
     from sharding.router import Router
 
@@ -35,13 +36,12 @@ class Context:
 
         return Router(self.catalogue)
 
-    def clock(self) -> datetime:
+    @cached_property
+    def clock(self) -> Callable[[], datetime]:
         """Now, by the vendors' clock: the sandbox's where this installation has one, else the real time."""
-        path = self.settings.home / "sandbox" / "clock.json"
-        try:
-            return datetime.fromisoformat(json.loads(path.read_text())["now"]).astimezone(UTC)
-        except FileNotFoundError:
-            return datetime.now(UTC)
+        from ingestion.clock import clock_of
+
+        return clock_of(self.settings.home)
 
 
 @cache

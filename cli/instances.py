@@ -10,6 +10,7 @@ import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from cli.shard import shard_row
 from sharding import instances, postgres
 from sharding import up as installation
 from sharding.errors import LarderError
@@ -20,7 +21,7 @@ def up(json: JsonFlag = False) -> None:
     out = Output(json)
     catalogue = installation.up(get_context().settings, out.say)
     if json:
-        out.document([_shard_row(shard) for shard in catalogue.shards()])
+        out.document([shard_row(shard) for shard in catalogue.shards()])
 
 
 def down(json: JsonFlag = False) -> None:
@@ -49,7 +50,7 @@ def status(json: JsonFlag = False) -> None:
         for shard in catalogue.shards():
             names = [business.name for business in businesses if business.shard == shard.name]
             count = sum(source.shard == shard.name for source in sources)
-            shards.append({**_shard_row(shard), "businesses": ", ".join(names), "sources": count})
+            shards.append({**shard_row(shard), "businesses": ", ".join(names), "sources": count})
     if json:
         out.document({"home": str(context.settings.home), "instances": servers, "shards": shards})
         return
@@ -88,8 +89,3 @@ def _stop_sandbox(out: Output) -> None:
         from cli.main import load
 
         load("sandbox").main(["down"], prog_name="larder sandbox", standalone_mode=False)
-
-
-def _shard_row(shard: Any) -> dict[str, Any]:
-    fields = ("name", "instance", "host", "port", "database", "namespace", "state")
-    return {field: getattr(shard, field) for field in fields}

@@ -88,7 +88,7 @@ def load(name: str) -> Command:
     return command
 
 
-app = typer.Typer(cls=LarderGroup, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=LarderGroup, no_args_is_help=True, rich_markup_mode=None)  # rich would double the time of --help
 
 
 @app.callback()

@@ -121,7 +121,7 @@ def start(name: str, settings: Settings, options: Mapping[str, str] | None = Non
         record = _read(name, settings) or _create(name, settings, who, programs)
         data = Path(record.data)
         if running_pid(data) is None:
-            if not _is_free(record.port):
+            if not is_free(record.port):
                 record = _write(Record(name, _free_port(), record.data, record.username), settings)
             _configure(record, who, programs, options or {})
             (data / "postmaster.pid").unlink(missing_ok=True)
@@ -248,7 +248,8 @@ def _greet(record: Record, settings: Settings) -> None:
             raise LarderError("Postgres finds no time zones on this machine", "config", "sudo apt install tzdata")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

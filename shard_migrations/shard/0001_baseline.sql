@@ -157,7 +157,7 @@ begin
 end $$;
 
 -- What a location's numbers depend on besides its receipts; dated, by business date. Rows are seeded from the vendor
--- (decided_by = 'vendor') and overruled by a person (larder map set location … --timezone …).
+-- (decided_by = 'vendor') and overruled by a person (larder map set-location … --timezone …).
 create table {keys}.location_setting (
     location_id bigint not null references {keys}.location (id) on delete cascade,
     valid_from date not null default '-infinity',

@@ -1,0 +1,131 @@
+"""larder source: connections of a business to an integration."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from cli.context import get_context
+from cli.extract import source_ref
+from cli.output import EXIT_CODES, JsonFlag, Output
+from ingestion import registry
+from ingestion.source import check_source
+from sharding.errors import LarderError
+from sharding.model import Source
+
+app = typer.Typer(no_args_is_help=True)
+
+Key = Annotated[str, typer.Argument(help="business/name, or the source's id.", metavar="SOURCE")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="KEY=TEXT, or KEY:=JSON for numbers and lists; repeatable.", metavar="SETTING"),
+]
+SecretOption = Annotated[str | None, typer.Option(help="Where its credentials are: env:NAME or file:PATH.")]
+
+
+@app.command("list")
+def list_(
+    business: Annotated[str | None, typer.Option(help="Only those of this business.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Sources with their integration, settings and state."""
+    rows = [asdict(source) for source in get_context().catalogue.sources(business)]
+    columns = ("id", "business_name", "name", "integration", "shard", "state", "config", "secret_ref")
+    Output(json).table(rows, empty="no sources; next: larder source add BUSINESS INTEGRATION", columns=columns)
+
+
+@app.command()
+def add(
+    business: str,
+    integration: str,
+    name: Annotated[str, typer.Option(help="Default: the integration's name.")] = "",
+    values: SetOption = None,
+    secret: SecretOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Connect a business to an integration. Settings and credentials are checked before anything is written."""
+    catalogue, out = get_context().catalogue, Output(json)
+    spec = registry.get(integration)
+    owner = catalogue.business(business)
+    draft = Source(
+        0, owner.id, owner.name, owner.shard, integration, name or integration, _settings(values), secret, "active"
+    )
+    check_source(source_ref(catalogue, draft), spec)
+    source = catalogue.add_source(owner.name, integration, draft.name, draft.config, secret)
+    if json:
+        out.document(asdict(source))
+    else:
+        out.say(f"{source.label} reads {spec.title}; id {source.id}")
+        out.say(f"next: larder extract --source {source.label}")
+
+
+@app.command("set")
+def set_(key: Key, values: SetOption = None, secret: SecretOption = None, json: JsonFlag = False) -> None:
+    """Change settings of a source; those not named stay as they are, an empty value removes one."""
+    catalogue = get_context().catalogue
+    source = catalogue.source(key)
+    merged = {name: value for name, value in {**source.config, **_settings(values)}.items() if value != ""}
+    changed = catalogue.set_source_config(source.id, merged, secret)
+    Output(json).table([asdict(changed)], columns=("id", "name", "integration", "config", "secret_ref"))
+
+
+@app.command()
+def check(
+    key: Annotated[str | None, typer.Argument(help="business/name or id; default: all.", metavar="[SOURCE]")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Settings and secrets only; ask no vendor.")] = False,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for a vendor.")] = 10.0,
+    json: JsonFlag = False,
+) -> None:
+    """Check settings and credentials of one source or all, and read one page. Ends with the first fault's exit code."""
+    from ingestion.errors import LarderError as IngestionError
+    from ingestion.probe import probe
+
+    context = get_context()
+    catalogue = context.catalogue
+    rows: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for source in [catalogue.source(key)] if key else catalogue.sources():
+        row: dict[str, Any] = {"source": source.label, "finding": "ok", "turn": None, "next": None}
+        try:
+            spec, reference = registry.get(source.integration), source_ref(catalogue, source)
+            check_source(reference, spec)
+            if not offline:
+                seen = probe(reference, spec, context.clock(), patience=patience)
+                row["finding"] = f"ok: {seen.records} records in a page of {seen.stream}"
+        except (IngestionError, LarderError) as error:
+            faults.append(error.turn)
+            row |= {"finding": error.cause, "turn": error.turn, "next": error.next_command}
+        rows.append(row)
+    Output(json).table(rows, empty="no sources")
+    if faults:
+        raise typer.Exit(EXIT_CODES[faults[0]])
+
+
+@app.command()
+def pause(key: Key) -> None:
+    """Stop extracting a source; what was received stays."""
+    Output().say(f"{get_context().catalogue.set_source_state(key, 'paused').label} is paused")
+
+
+@app.command()
+def resume(key: Key) -> None:
+    """Extract a paused source again, from where it stopped."""
+    Output().say(f"{get_context().catalogue.set_source_state(key, 'active').label} is active")
+
+
+def _settings(values: Sequence[str] | None) -> dict[str, Any]:
+    """`KEY=TEXT` stays text (an account number of digits is not a number); `KEY:=JSON` is read as JSON."""
+    settings: dict[str, Any] = {}
+    for pair in values or ():
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise LarderError(f"--set {pair!r} is neither KEY=TEXT nor KEY:=JSON", "you", "larder source add --help")
+        try:
+            settings[key.removesuffix(":")] = json_module.loads(text) if key.endswith(":") else text
+        except json_module.JSONDecodeError as error:
+            raise LarderError(f"--set {pair!r}: not JSON ({error})", "you", "larder source add --help") from error
+    return settings
