@@ -28,11 +28,19 @@ def sandbox_time(file: Path) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def is_sandbox(home: Path, kind: str = "auto") -> bool:
+    """Whether this installation follows a sandbox's clock: `auto` does where its home has one, `real` never."""
+    return kind == "auto" and _file(home).exists()
+
+
 def clock_of(home: Path, kind: str = "auto") -> Clock:
-    """The clock of an installation: `auto` follows `<home>/sandbox/clock.json` where there is one, `real` never."""
-    file = home / "sandbox" / "clock.json"
+    """The clock of an installation; the sandbox's is read anew each time, so that moving it on is seen."""
 
     def now() -> datetime:
-        return sandbox_time(file) if kind == "auto" and file.exists() else real_time()
+        return sandbox_time(_file(home)) if is_sandbox(home, kind) else real_time()
 
     return now
+
+
+def _file(home: Path) -> Path:
+    return home / "sandbox" / "clock.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -151,3 +152,7 @@ def _listener(shard: str, progress: Progress) -> Callable[[Any], None]:
             progress(shard, info.unique_id, info.node_status)
 
     return listen
+
+
+if __name__ == "__main__":
+    DbtProject(Path(sys.argv[1]), Path(sys.argv[2])).parse()

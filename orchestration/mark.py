@@ -86,3 +86,11 @@ def set_mark(conn: Connection, schema: Callable[[str], str], seen: Look, code: s
             " built_at = clock_timestamp()",
             (seen.snapshot, seen.cluster, code, now),
         )
+
+
+def set_clock(conn: Connection, schema: Callable[[str], str], now: datetime | None) -> None:
+    """Tell the shard's models what time it is for the vendors; None: the database's own time."""
+    with conn, conn.cursor() as cur:
+        cur.execute(f"delete from {schema('keys')}.clock")
+        if now is not None:
+            cur.execute(f"insert into {schema('keys')}.clock (now) values (%s)", (now,))

@@ -9,25 +9,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from orchestration.mark import Look, code_fingerprint, look, set_mark
+from ingestion.clock import real_time
+from orchestration.mark import Look, code_fingerprint, look, set_clock, set_mark
 from orchestration.results import BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
 from sharding.model import Shard
 
 State = Literal["built", "skipped", "failed"]
 LEASE = 19453  # advisory lock class of "a build runs on this shard"
-
-
-def real_time() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,7 @@ class Transform:
     threads: int = 1
     deadline: float = 1800.0
     clock: Callable[[], datetime] = field(default=real_time)
+    clock_is_sandbox: bool = False
 
     def build(
         self, targets: Sequence[Target], choice: Choice | None = None, progress: Progress | None = None
@@ -115,6 +112,10 @@ class Transform:
         self, target: Target, choice: Choice, code: str, now: datetime, leases: ExitStack
     ) -> ShardBuild | tuple[Connection, Look]:
         started = time.monotonic()
+
+        def ended(state: State, reason: str) -> ShardBuild:
+            return ShardBuild(target.name, state, reason, wall_seconds=time.monotonic() - started)
+
         try:
             conn = connect(target)
             leases.callback(conn.close)
@@ -122,15 +123,16 @@ class Transform:
                 cur.execute("select pg_try_advisory_lock(%s, hashtext(%s))", (LEASE, target.namespace))
                 free = (cur.fetchone() or (False,))[0]
             if not free:
-                return ShardBuild(target.name, "skipped", "another build runs here")
+                return ended("skipped", "another build runs here")
             seen = look(conn, target.schema, code, now)
+            if choice.partial or choice.full_refresh or choice.force:
+                seen = Look("asked for", seen.snapshot, seen.cluster)
+            if seen.reason is None:
+                conn.close()
+                return ended("skipped", "nothing new")
+            set_clock(conn, target.schema, now if self.clock_is_sandbox else None)
         except psycopg2.Error as error:
-            return ShardBuild(target.name, "failed", _one_line(error), wall_seconds=time.monotonic() - started)
-        if choice.partial or choice.full_refresh or choice.force:
-            return conn, Look("asked for", seen.snapshot, seen.cluster)
-        if seen.reason is None:
-            conn.close()
-            return ShardBuild(target.name, "skipped", "nothing new", wall_seconds=time.monotonic() - started)
+            return ended("failed", _one_line(error))
         return conn, seen
 
     def _close(

@@ -1,0 +1,31 @@
+"""What Dagster loads: vendor → blocks → raw → models, every asset partitioned by shard.
+
+Needs no running database: where no catalogue answers, every integration is shown.
+"""
+
+import dagster as dg
+
+from orchestration.assets import cycle_assets, reconcile_checks
+from orchestration.installation import Larder, configured_integrations
+from orchestration.jobs import daily_reconciliation, every_ten_minutes, make_jobs
+from orchestration.manifest import load_manifest
+from orchestration.python_model import python_models
+from orchestration.specs import build_graph
+from sharding.settings import get_settings, project_root
+
+settings = get_settings()
+graph = build_graph(
+    configured_integrations(settings),
+    load_manifest(project_root(), settings.home / "dbt"),
+    python_models(),
+)
+checks = reconcile_checks(graph)
+jobs = make_jobs(graph, checks)
+
+defs = dg.Definitions(
+    assets=[*graph.external, cycle_assets(graph)],
+    asset_checks=checks,
+    jobs=jobs,
+    schedules=[every_ten_minutes, *daily_reconciliation(jobs)],
+    resources={"larder": Larder()},
+)

@@ -1,0 +1,123 @@
+"""What a cycle reports, step by step: flat values, ready for tables, JSON and Dagster's metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from orchestration.transform import ShardBuild
+
+StepName = Literal["extract", "load", "build"]
+STEPS: tuple[StepName, ...] = ("extract", "load", "build")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as people act on it: cause, whose turn it is, what to run next."""
+
+    cause: str
+    turn: str
+    next_command: str
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """One stream of one source that was asked for. `blocks` are ids; `outcome` as extraction names it."""
+
+    shard: str
+    business: str
+    source: str
+    integration: str
+    stream: str
+    outcome: str
+    blocks: tuple[str, ...] = ()
+    records: int = 0
+    bytes: int = 0
+    requests: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One stream of one source whose blocks went to raw. records = versions + unchanged + superseded + quarantined +
+    discarded; tombstones are keys found gone."""
+
+    shard: str
+    business: str
+    source: str
+    integration: str
+    stream: str
+    blocks: tuple[str, ...] = ()
+    records: int = 0
+    versions: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    quarantined: int = 0
+    tombstones: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step cost: seconds on the wall, and of this machine's CPU outside the database servers."""
+
+    step: StepName
+    wall_seconds: float
+    cpu_seconds: float
+
+
+Event = Extracted | Loaded | ShardBuild | StepCost
+
+
+@dataclass(frozen=True)
+class CycleReport:
+    """Everything that one cycle did. `now` is the vendors' clock."""
+
+    now: datetime
+    extracted: tuple[Extracted, ...] = ()
+    loaded: tuple[Loaded, ...] = ()
+    builds: tuple[ShardBuild, ...] = ()
+    costs: tuple[StepCost, ...] = field(default=())
+
+    @classmethod
+    def of(cls, now: datetime, events: Iterable[Event]) -> CycleReport:
+        """Collect the events of a cycle."""
+        seen = list(events)
+        return cls(
+            now,
+            tuple(e for e in seen if isinstance(e, Extracted)),
+            tuple(e for e in seen if isinstance(e, Loaded)),
+            tuple(e for e in seen if isinstance(e, ShardBuild)),
+            tuple(e for e in seen if isinstance(e, StepCost)),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """No block came, none was loaded, no shard was built, and nothing failed."""
+        quiet = not any(e.blocks or e.failure for e in self.extracted) and not self.loaded
+        return quiet and all(b.state == "skipped" for b in self.builds)
+
+    @property
+    def failures(self) -> tuple[tuple[str, Failure], ...]:
+        """What failed, as (for whom, why); extraction first."""
+        streams: list[Extracted | Loaded] = [*self.extracted, *self.loaded]
+        of_sources = [(e.source, e.failure) for e in streams if e.failure]
+        return (*of_sources, *((b.shard, failure_of(b)) for b in self.builds if b.state == "failed"))
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {**asdict(self), "now": self.now.isoformat(), "idle": self.idle}
+
+
+def failure_of(build: ShardBuild) -> Failure:
+    """A failed build as an error. A broken model or test is ours; a shard that does not answer is configuration."""
+    nodes = build.result.failed if build.result else ()
+    if not nodes:
+        return Failure(build.reason, "config", "larder status")
+    first = nodes[0]
+    turn = "data" if first.kind == "test" else "us"
+    return Failure(build.reason, turn, f"larder build --shard {build.shard} --select {first.name}")

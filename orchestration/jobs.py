@@ -1,0 +1,70 @@
+"""Jobs for each step and for the whole cycle, and the schedule that runs it only when there is something to do."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from orchestration.cycle import due
+from orchestration.installation import Larder
+from orchestration.specs import Graph
+from orchestration.translator import shards
+from sharding.errors import LarderError
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+BUSY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+def make_jobs(graph: Graph, checks: Sequence[dg.AssetChecksDefinition]) -> list["UnresolvedAssetJobDefinition"]:
+    """`extract`, `load`, `transform`, `cycle` (all three), and `reconcile`."""
+    steps = {
+        "extract": ([k for k, v in graph.streams.items() if v[0] == "extract"], "Read what is due into blocks."),
+        "load": ([k for k, v in graph.streams.items() if v[0] == "load"], "Load pending blocks into raw."),
+        "transform": (list(graph.models), "Build the models where something is new."),
+        "cycle": ([*graph.streams, *graph.models], "Extract, load and transform what is due, shard by shard."),
+    }
+    jobs = [_job(name, dg.AssetSelection.assets(*keys), text) for name, (keys, text) in steps.items() if keys]
+    if checks:
+        selection = dg.AssetSelection.checks(*checks)
+        jobs.append(_job("reconcile", selection, "Compare blocks, raw, facts and summaries, to the cent."))
+    return jobs
+
+
+def _job(name: str, selection: dg.AssetSelection, description: str) -> "UnresolvedAssetJobDefinition":
+    # In process: the op has workers of its own, and a process per step would import everything again (3 CPU-seconds).
+    return dg.define_asset_job(name, selection, description=description, executor_def=dg.in_process_executor)
+
+
+@dg.schedule(
+    cron_schedule="*/10 * * * *",
+    job_name="cycle",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every ten minutes, for the shards where something is due. An idle tick is a skip, not a run.",
+)
+def every_ten_minutes(
+    context: dg.ScheduleEvaluationContext, larder: dg.ResourceParam[Larder]
+) -> dg.RunRequest | dg.SkipReason:
+    """Probe; a run only where the probe finds something."""
+    running = context.instance.get_runs(dg.RunsFilter(statuses=BUSY, job_name="cycle"), limit=1)
+    if running:
+        return dg.SkipReason(f"the last cycle still runs ({running[0].run_id})")
+    try:
+        at = larder.open()
+    except LarderError as error:
+        return dg.SkipReason(f"{error.cause}; next: {error.next_command}")
+    context.instance.add_dynamic_partitions(str(shards.name), [s.name for s in at.catalogue.shards()])
+    reasons = due(at)
+    if not reasons:
+        return dg.SkipReason("nothing is due, pending or changed on any shard")
+    return dg.RunRequest(tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()})
+
+
+def daily_reconciliation(jobs: Sequence["UnresolvedAssetJobDefinition"]) -> list[dg.ScheduleDefinition]:
+    """Reconcile all history once a day, in the quiet hour."""
+    return [
+        dg.ScheduleDefinition(job=job, cron_schedule="40 4 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+        for job in jobs
+        if job.name == "reconcile"
+    ]
