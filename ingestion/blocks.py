@@ -182,6 +182,7 @@ class _Sink:
 
     def __init__(self, store: BlockStore, name: str) -> None:
         self._store = store
+        self._name = name
         self._target = store.path(name)
         self._local = isinstance(store.fs, LocalFileSystem)
         self._file: IO[bytes] | None = None
@@ -216,6 +217,7 @@ class _Sink:
             file.commit()  # type: ignore[attr-defined]
         else:
             file.discard()  # type: ignore[attr-defined]
+            self._store.delete(self._name)  # a store that knows no pending uploads shows the file at once
 
 
 def _sync_folder(folder: Path) -> None:
