@@ -17,7 +17,7 @@
 #}
 {% materialization conformed_key_table, adapter='postgres' %}
   {%- set entity = model.name[5:] -%}
-  {%- set candidates = temporary_relation('__candidates') -%}
+  {%- set candidates = temporary_relation(this.identifier, '__candidates') -%}
   {%- set own = key_relations(entity, ['id']) -%}
   {%- set map = key_relations(entity ~ '_map', ['source_' ~ entity ~ '_id']) -%}
 

@@ -19,7 +19,7 @@
 {% materialization key_table, adapter='postgres' %}
   {%- set unique_key = config.get('unique_key') or ['source_id', 'natural_key'] -%}
   {%- set parent = config.get('parent') or 'parent_id' -%}
-  {%- set wanted = temporary_relation('__wanted') -%}
+  {%- set wanted = temporary_relation(this.identifier, '__wanted') -%}
   {%- set keys = key_relations(model.name[5:], unique_key) -%}
 
   {{ run_hooks(pre_hooks, inside_transaction=False) }}

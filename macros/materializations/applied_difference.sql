@@ -16,7 +16,7 @@
 #}
 {% materialization applied_difference, adapter='postgres' %}
   {%- set target_relation = this.incorporate(type='table') -%}
-  {%- set result_relation = temporary_relation('__result') -%}
+  {%- set result_relation = temporary_relation(this.identifier, '__result') -%}
   {%- set grain = grain_of_model() -%}
   {%- set existing = load_cached_relation(this) -%}
 
@@ -54,8 +54,8 @@
 
 
 {# A relation of this session: no schema, so that it is found first and vanishes with the transaction. #}
-{% macro temporary_relation(suffix) %}
-  {%- set name = model.alias[:63 - suffix | length] ~ suffix -%}
+{% macro temporary_relation(identifier, suffix) %}
+  {%- set name = identifier[:63 - suffix | length] ~ suffix -%}
   {%- do return(api.Relation.create(identifier=name, type='table')) -%}
 {% endmacro %}
 

@@ -7,11 +7,11 @@
                   rows outside it are neither compared nor deleted
 
   Runs in the caller's transaction. The rows that changed stay until its end in the temporary table
-  difference_relation(): `operation` D with the old row, I with the new one (an update is both), so that their old and
+  difference_relation(target): `operation` D with the old row, I with the new one (an update is both), so that their old and
   new keys can be published onward before the commit.
 #}
 {% macro apply_difference(target, result, grain, scope=none) %}
-  {%- set difference = difference_relation() -%}
+  {%- set difference = difference_relation(target) -%}
   {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list -%}
   {%- call statement('compute_difference') -%}
     {{ difference_sql(target, result, columns, grain, difference, scope) }}
@@ -41,8 +41,8 @@
   {%- do return({'inserted': inserted, 'deleted': deleted, 'unchanged': (count['total'] | int) - inserted}) -%}
 {% endmacro %}
 
-{% macro difference_relation() %}
-  {%- do return(temporary_relation('__difference')) -%}
+{% macro difference_relation(target) %}
+  {%- do return(temporary_relation(target.identifier, '__difference')) -%}
 {% endmacro %}
 
 {% macro difference_sql(target, result, columns, grain, difference, scope=none) %}

@@ -10,7 +10,7 @@ renamed as (
         -- ids
         source_id,
         natural_key as wage_key,
-        payload ->> 'user_id' as employee_key,
+        payload -> '_context' ->> 'user_id' as employee_key,
         payload ->> 'role_id' as role_key,
 
         -- strings
