@@ -24,8 +24,8 @@ from ingestion.errors import LarderError
 
 MAX_SLOTS = 64
 PACKAGE_BYTES = 64 << 20
-_CHUNK_BYTES = 4 << 20
-_CHUNK_ROWS = 4000
+_CHUNK_BYTES = 2 << 20
+_CHUNK_ROWS = 2000
 _WORK = "larder-load-"
 
 _COLUMNS = """
@@ -217,6 +217,7 @@ _DLT_SETTINGS: Mapping[str, object] = {
     "normalize.workers": 1,
     "load.workers": 1,
     "data_writer.disable_compression": True,
+    "data_writer.buffer_max_items": 1000,  # rows held and read back at once: memory
 }
 
 
