@@ -51,18 +51,24 @@ class Server:
     def copy_of(self, template: str) -> str:
         """A fresh database; returns its name."""
         name = f"{template}_{next(self.numbers)}"
-        self.execute(f"create database {name} template {template}")
+        self.execute(f"create database {name} template {template} strategy file_copy")
         return name
 
     def drop(self, name: str) -> None:
         self.execute(f"drop database if exists {name} with (force)")
 
 
+def scratch() -> str:
+    """A folder in memory where there is room: creating and dropping a database there takes 30 ms instead of 120."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3 else "/var/tmp"
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """Postgres with the templates `shard` and `larder_control`, both at the newest version."""
     # Not pytest's tmp_path: it is closed to other users, and as root Postgres runs as one.
-    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir=scratch()))
     home.chmod(0o755)
     settings = Settings(home=home, control_dsn=None)
     try:
