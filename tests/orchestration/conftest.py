@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from pytest_httpserver import HTTPServer
 
 from orchestration.transform import Transform
+from sharding.catalogue import Catalogue
 from sharding.model import Shard
+from sharding.settings import Settings
+from tests.orchestration.shop import Shop, open_shop
 
 FILES = {
     "dbt_project.yml": """
@@ -99,3 +103,18 @@ def add_source(query: Callable[..., list[Any]], shard: Shard, business: int, nam
         select 'vendor', 'orders', id, 'k', 'I', id from new
         """,
     )
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path,
+    httpserver: HTTPServer,
+    settings: Settings,
+    make_shard: Callable[..., Shard],
+    register: Callable[[Shard], Catalogue],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Shop]:
+    """Two businesses with a till at the made-up vendor."""
+    monkeypatch.setenv("LARDER_INTEGRATIONS_PATH", str(tmp_path / "integrations"))
+    yield open_shop(tmp_path, httpserver, settings, make_shard, register)
+    httpserver.clear()

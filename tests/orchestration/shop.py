@@ -1,0 +1,163 @@
+"""A made-up vendor over real HTTP, two businesses on two shards, and a dbt project over the vendor's sales."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from orchestration.cycle import Installation
+from sharding.catalogue import Catalogue
+from sharding.model import Shard
+from sharding.settings import Settings
+
+INTEGRATION = """
+name: acme
+title: Acme
+kind: pos
+docs: https://acme.example
+base_url: https://acme.example
+auth: {type: bearer}
+rate_limit: {requests: 10000}
+money: decimal
+time_zone: utc
+streams:
+  - name: sales
+    about: Sales
+    path: /sales
+    params: {from: "{from}", to: "{to}"}
+    records: data
+    natural_key: id
+    modified: {path: changed}
+    cursor: {lag: 5m, initial: 10d}
+    paging: {type: cursor_query, cursor: next}
+"""
+
+PROJECT = {
+    "dbt_project.yml": """
+name: larder
+profile: larder
+model-paths: [dbt_project/models]
+macro-paths: [macros]
+models:
+  larder:
+    staging: {+schema: staging, +materialized: view}
+    marts: {+schema: marts, +materialized: table}
+""",
+    "macros/schemas.sql": """
+{% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or 'staging' }}{% endmacro %}
+""",
+    "dbt_project/models/staging/acme/_acme.yml": """
+sources:
+  - name: raw_acme
+    tables: [{name: sales_current}]
+""",
+    "dbt_project/models/staging/acme/stg_acme__sales.sql": """
+select
+    source_id as location_id,
+    natural_key,
+    (payload ->> 'total')::numeric(19, 4) as total,
+    (payload ->> 'day')::date as business_date
+from {{ source('raw_acme', 'sales_current') }}
+""",
+    "dbt_project/models/marts/fct_sale.sql": """
+select * from {{ ref('stg_acme__sales') }}
+""",
+    "dbt_project/models/marts/sum_sales_day.sql": """
+select location_id, business_date, 'USD'::text as currency, sum(total)::numeric(19, 4) as net_sales
+from {{ ref('fct_sale') }} group by 1, 2
+""",
+    "dbt_project/models/marts/forecast_sales_day.sql": """
+select * from {{ source('python', 'forecast_sales_day') }}
+""",
+    "dbt_project/models/marts/_marts.yml": """
+sources:
+  - name: python
+    schema: intermediate
+    tables:
+      - name: forecast_sales_day
+        identifier: python_forecast_sales_day
+        columns:
+          - {name: location_id, data_type: bigint}
+          - {name: business_date, data_type: date}
+          - {name: currency, data_type: text}
+          - {name: forecast_net_sales, data_type: "numeric(19, 4)"}
+          - {name: weekdays_used, data_type: smallint}
+          - {name: last_actual_date, data_type: date}
+models:
+  - name: fct_sale
+    columns:
+      - {name: total, data_tests: [not_null]}
+""",
+}
+
+
+@dataclass
+class Shop:
+    """The vendor's sales by business, and an installation with business `cafe` on shard_1 and `diner` on shard_2."""
+
+    installation: Installation
+    shards: tuple[Shard, Shard]
+    sales: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"cafe": [], "diner": []})
+    broken: set[str] = field(default_factory=set)
+    now: datetime = datetime(2025, 3, 10, 12, tzinfo=UTC)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def sell(self, business: str, key: str, total: object, day: str = "2025-03-10") -> None:
+        """Put a sale, or a new version of one, on the vendor's books."""
+        changed = self.now.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        self.sales[business].append({"id": key, "total": total, "day": day, "changed": changed})
+
+    def answer(self, request: Request) -> Response:
+        business = request.headers["Authorization"].removeprefix("Bearer ")
+        if business in self.broken:
+            return Response(json.dumps({"error": "bad token"}), 401)
+        window = request.args["from"], request.args["to"]
+        data = [s for s in self.sales[business] if window[0] <= s["changed"] <= window[1]]
+        return Response(json.dumps({"data": data}), 200, content_type="application/json")
+
+    def rows(self, shard: int, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query on one of the two shards (0 or 1)."""
+        with closing(psycopg2.connect(self.shards[shard].dsn)) as conn, conn, conn.cursor() as cur:
+            cur.execute(self.shards[shard].render(query))
+            return cur.fetchall() if cur.description else []
+
+
+def open_shop(
+    folder: Path,
+    httpserver: HTTPServer,
+    settings: Settings,
+    make_shard: Callable[..., Shard],
+    register: Callable[[Shard], Catalogue],
+) -> Shop:
+    """Set all of it up under `folder`. The caller puts `folder / "integrations"` on LARDER_INTEGRATIONS_PATH."""
+    for name, text in {**PROJECT, "../integrations/acme/integration.yml": INTEGRATION}.items():
+        path = folder / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    shards = make_shard("shard_1"), make_shard("shard_2")
+    for shard, business in zip(shards, ("cafe", "diner"), strict=True):
+        catalogue = register(shard)
+        catalogue.add_business(business, business.title(), shard.name)
+        secret = folder / f"{business}.token"
+        secret.write_text(business)
+        config = {"base_url": httpserver.url_for("").rstrip("/")}
+        catalogue.add_source(business, "acme", "till", config, f"file:{secret}")
+    installation = Installation.of(settings, catalogue, folder / "project")
+    shop = Shop(installation, shards)
+    transform = replace(installation.transform, clock=shop.clock, deadline=60.0, workers=1)
+    shop.installation = replace(installation, clock=shop.clock, transform=transform)
+    for number in (0, 1):
+        shop.rows(number, "select {raw}.ensure_stream('acme', 'sales')")
+    httpserver.expect_request("/sales").respond_with_handler(shop.answer)
+    return shop
