@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -78,19 +78,25 @@ def read_cursor(conn: Connection, source_id: int, stream: str) -> Cursor | None:
         return dict(row[0]) if row else None
 
 
-def due_streams(conn: Connection, source_id: int, spec: IntegrationSpec, now: datetime) -> list[Stream]:
-    """The streams whose time has come by the given clock, in the spec's order.
-
-    A tenth of the cadence of grace: a cycle that starts a second early must not skip the stream until the next one.
-    """
+def due_times(conn: Connection, source_ids: Sequence[int]) -> dict[tuple[int, str], datetime | None]:
+    """When each stream of the sources is to be read again; streams never read to their end are not in it, or None."""
     with conn, conn.cursor() as cur:
-        cur.execute("select stream, due_at from control.cursors where source_id = %s", (source_id,))
-        due_at: dict[str, datetime | None] = dict(cur.fetchall())
-    return [
-        stream
-        for stream in spec.streams
-        if (due := due_at.get(stream.name)) is None or due <= now + stream.cadence / 10
-    ]
+        cur.execute(
+            "select source_id, stream, due_at from control.cursors where source_id = any(%s)", (list(source_ids),)
+        )
+        return {(source_id, stream): due_at for source_id, stream, due_at in cur.fetchall()}
+
+
+def is_due(due_at: datetime | None, cadence: timedelta, now: datetime) -> bool:
+    """Whether a stream's time has come, with a tenth of its cadence of grace: a cycle that starts a second early must
+    not skip the stream until the next one."""
+    return due_at is None or due_at <= now + cadence / 10
+
+
+def due_streams(conn: Connection, source_id: int, spec: IntegrationSpec, now: datetime) -> list[Stream]:
+    """The streams of a source whose time has come by the given clock, in the spec's order."""
+    due_at = due_times(conn, [source_id])
+    return [stream for stream in spec.streams if is_due(due_at.get((source_id, stream.name)), stream.cadence, now)]
 
 
 def set_due(conn: Connection, source_id: int, stream: str, due_at: datetime) -> None:

@@ -81,14 +81,12 @@ class Extraction:
         self._values: dict[tuple[str, str], list[str]] = {}  # (stream, field) → what this run read there
 
     def run(self) -> list[StreamResult]:
-        due_now = {
-            stream.name for stream in index.due_streams(self.conn, self.source.source_id, self.spec, self.clock())
-        }
+        due_now = index.due_streams(self.conn, self.source.source_id, self.spec, self.clock())
         results: list[StreamResult] = []
         for stream in self.spec.streams:
             if self.options.streams is not None and stream.name not in self.options.streams:
                 continue
-            if not self.options.force and stream.name not in due_now:
+            if not self.options.force and stream not in due_now:
                 results.append(StreamResult(self.source, stream.name, "not_due"))
                 continue
             results.append(self._one(stream))
