@@ -2,8 +2,8 @@
   Money as vendors write it → numeric in major units, never float. Currencies without two decimals are those of
   ISO 4217; all others have two.
 #}
-{% macro by_minor_digits(currency, none, two, three) -%}
-case when {{ currency }} in ({{ sql_list(currencies_without_decimals()) }}) then {{ none }} when {{ currency }} in ({{ sql_list(currencies_with_three_decimals()) }}) then {{ three }} else {{ two }} end
+{% macro by_minor_digits(currency, no_decimals, two_decimals, three_decimals) -%}
+case when {{ currency }} in ({{ sql_list(currencies_without_decimals()) }}) then {{ no_decimals }} when {{ currency }} in ({{ sql_list(currencies_with_three_decimals()) }}) then {{ three_decimals }} else {{ two_decimals }} end
 {%- endmacro %}
 
 {# `{"amount": 1250, "currency": "USD"}` → 12.50; null where there is none. #}
