@@ -28,7 +28,7 @@ class Cost:
 
 @contextmanager
 def measured(postmaster: int) -> Iterator[Cost]:
-    """Fill in the cost of the block's work when it ends. `postmaster` is the pid of the server, which does this only."""
+    """Fill in the cost of the work when it ends. `postmaster` is the pid of the server, which does only this."""
     cost = Cost()
     wall, client, server = time.perf_counter(), time.process_time(), postgres_cpu(postmaster)
     yield cost

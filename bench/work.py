@@ -63,7 +63,7 @@ class _CsvFile(io.RawIOBase):
     def __init__(self, rows: Iterator[tuple[object, ...]]) -> None:
         self._rows = rows
 
-    def read(self, size: int = -1) -> str:  # type: ignore[override]
+    def read(self, size: int = -1) -> str:
         buffer = io.StringIO()
         writer = csv.writer(buffer)
         for row in self._rows:

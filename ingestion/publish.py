@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
@@ -19,6 +18,7 @@ from psycopg2.extras import execute_values
 from ingestion import publish_sql as sql
 from ingestion.blocks import Manifest
 from ingestion.errors import LarderError
+from ingestion.gate import open_gate
 from ingestion.landing import Slot
 from ingestion.spec import Stream
 from ingestion.times import parse_time
@@ -79,7 +79,7 @@ def publish(
     streams = sorted({(block.manifest.integration, block.manifest.stream) for block in blocks})
     with conn, conn.cursor() as cur:
         work = _Work(cur, schemas, slot, business)
-        work.open_gate()
+        work.prepare()
         for integration, stream in streams:
             work.run("select {raw}.ensure_stream(%s, %s)", (integration, stream))
         already = work.take(blocks)
@@ -101,7 +101,7 @@ class _Work:
         self._cur = cur
         self._names = {"{" + name + "}": f'"{schema}"' for name, schema in schemas.items()}
         self._names["{landing}"] = slot.table
-        self._raw = schemas["raw"]
+        self._raw, self._keys = schemas["raw"], schemas["keys"]
         self._attempt = slot.attempt
         self._business = business
 
@@ -122,17 +122,9 @@ class _Work:
         assert row is not None
         return int(row[0])
 
-    def open_gate(self) -> None:
-        """The write gate first; then one publish of a business at a time."""
-        try:
-            self.run("select {keys}.write_gate(%s)", (self._business,))
-        except psycopg2.Error as error:
-            if error.pgcode != "LD001":
-                raise
-            raise LarderError(
-                str(error.diag.message_primary), turn="you", next_command="larder business list"
-            ) from error
-        self.run("select pg_advisory_xact_lock(19451, %s)", (self._business,))
+    def prepare(self) -> None:
+        """The write gate first; one publish of a business at a time; then the temporary tables."""
+        open_gate(self._cur, self._keys, self._business)
         self.run(sql.TEMPORARY)
 
     def take(self, blocks: Sequence[LandedBlock]) -> tuple[UUID, ...]:

@@ -1,0 +1,31 @@
+"""Load what is pending: the blocks of the index that a shard's ledger does not have."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+from ingestion import index
+from ingestion.blocks import BlockStore
+from ingestion.load import LoadResult, Progress, load_blocks
+from ingestion.spec import IntegrationSpec
+
+
+def load_pending(
+    control_dsn: str,
+    shard_dsn: str,
+    schemas: Mapping[str, str],
+    source_ids: Sequence[int],
+    store: BlockStore,
+    specs: Mapping[str, IntegrationSpec],
+    progress: Progress | None = None,
+) -> LoadResult:
+    """Load the pending blocks of some sources of one shard, and mark in the index those that its ledger has now.
+
+    Parameters and errors as in `load_blocks`. A mark lost by a crash costs a look into the ledger the next time.
+    """
+    with closing(index.connect(control_dsn)) as control:
+        manifests = index.pending(control, source_ids)
+        if not manifests:
+            return LoadResult()
+        result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
+        index.mark_loaded(control, result.loaded_block_ids)
+        return result
