@@ -13,7 +13,11 @@ from functools import cached_property
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
-HOURS = 24
+DAY_BEGINS = timedelta(hours=5)
+"""Trade in the small hours belongs to the evening before."""
+HOURS = 29
+"""Hours of a trading day, counted from its midnight: the last five are after the next one."""
+EVENING = 20
 
 
 def draw(*key: object) -> float:
@@ -29,7 +33,7 @@ def between(low: int, high: int, *key: object) -> int:
 
 @dataclass(frozen=True)
 class Site:
-    """Orders taken at one site. `orders[day][hour]`, both on the local wall clock."""
+    """Orders taken at one site. `orders[day][hour]` on the local wall clock; hours after midnight go on from 24."""
 
     name: str
     timezone: str
@@ -42,9 +46,10 @@ class Site:
 
     @cached_property
     def hours(self) -> tuple[int, int]:
-        """Opening and closing hour: those between which all but the odd order fall (hours of at least 1 %)."""
+        """Opening and closing hour: between them fall all but odd orders (hours of at least 1 %, late ones of 3 %)."""
         by_hour = [sum(day[hour] for day in self.orders.values()) for hour in range(HOURS)]
-        busy = [hour for hour, count in enumerate(by_hour) if count * 100 >= sum(by_hour) > 0]
+        total = sum(by_hour)
+        busy = [hour for hour, n in enumerate(by_hour) if n * 100 >= total * (1 if hour < EVENING else 3) and n]
         return (busy[0], busy[-1] + 1) if busy else (9, 17)
 
     def count(self, day: date, start: int = 0, end: int = HOURS) -> int:
@@ -56,7 +61,8 @@ def site(name: str, timezone: str, taken_at: Iterable[datetime]) -> Site:
     """A site from the local times of its orders."""
     counts: dict[date, list[int]] = {}
     for at in taken_at:
-        counts.setdefault(at.date(), [0] * HOURS)[at.hour] += 1
+        day = (at - DAY_BEGINS).date()
+        counts.setdefault(day, [0] * HOURS)[at.hour + 24 * (at.date() - day).days] += 1
     return Site(name, timezone, {day: tuple(hours) for day, hours in sorted(counts.items())})
 
 

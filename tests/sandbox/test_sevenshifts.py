@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,8 +15,9 @@ import pytest
 from ingestion.sandbox.trade import Site
 from ingestion.sandbox.vendors.sevenshifts import companies as accounts
 from ingestion.sandbox.vendors.sevenshifts.api import ApiError, Company, answer
-from ingestion.sandbox.vendors.sevenshifts.people import CLEANING
+from ingestion.sandbox.vendors.sevenshifts.people import BAR, CLEANING
 
+FIRST = date(2024, 2, 26)
 NOW = datetime(2024, 3, 20, 16, 30, tzinfo=UTC)
 LATER = datetime(2024, 4, 30, tzinfo=UTC)
 JAFFLE = accounts.JAFFLE_SHOP
@@ -132,6 +133,20 @@ def test_it_is_not_clean(companies: dict[int, Company]) -> None:
             start = datetime.fromisoformat(p["clocked_in"])
             week[p["user_id"], f"{start:%G-%V}"] += int(seconds(p["clocked_out"]) - seconds(p["clocked_in"]))
     assert max(week.values()) > 44 * 3600
+
+
+def test_guests_after_midnight_belong_to_the_evening_and_keep_a_bartender(
+    companies: dict[int, Company], jaffle_sites: Sequence[Site]
+) -> None:
+    brooklyn = jaffle_sites[1]
+    assert brooklyn.hours == (7, 20) and brooklyn.count(FIRST, 24) == 1
+    nights = [p for p in punches(companies, LATER) if p["role_id"] == BAR]
+    assert len(nights) == 28 and {p["location_id"] for p in nights} == {98102}
+    zone = brooklyn.zone
+    left = {p["clocked_in"][:10]: datetime.fromisoformat(p["clocked_out"]).astimezone(zone).hour for p in nights}
+    assert left.pop("2024-03-09") == 3, "02:30 does not exist in the night of the clock change"
+    assert set(left.values()) == {2}
+    assert {p["hourly_wage"] for p in nights} <= {1800, 1850, 1900}
 
 
 def test_busier_days_have_more_hands(companies: dict[int, Company], jaffle_sites: Sequence[Site]) -> None:

@@ -60,6 +60,10 @@ class Person:
             return 0
         return max(hourly, key=lambda w: (w.role is not None, w.effective)).cents
 
+    def is_paid_for(self, role: int) -> bool:
+        """Whether there is a wage for this very role."""
+        return any(w.role == role for w in self.wages)
+
     def record(self, company: int, today: date) -> dict[str, Any]:
         """The user as the API lists them."""
         own = [w for w in self.wages if w.effective <= today and w.role is None]
@@ -163,10 +167,11 @@ def jaffle_shop(opened: date, raised: date, again: date) -> tuple[Person, ...]:
     h.hire("Dmitri", "Vaughan", philadelphia, (opened, "hourly", 1500), (again, "hourly", 1550))
     h.hire("Folasade", "Brandt", philadelphia + brooklyn, (opened, "hourly", 1625))
     h.hire("Hugo", "Castellanos", brooklyn, (opened, "weekly_salary", 125000), kind="manager")
-    h.hire("Paloma", "Reyes", brooklyn, (opened, "hourly", 1700), (opened, "hourly", 1850, BAR), kind="asst_manager")
+    h.hire("Paloma", "Reyes", brooklyn, (opened, "hourly", 1700), kind="asst_manager")
     h.hire("Kwame", "Stoll", brooklyn, (opened, "hourly", 1675), (raised, "hourly", 1725))
     h.hire("Ingrid", "Nakamura", brooklyn, (opened, "hourly", 1650))
-    h.hire("Bastien", "Adeyemi", brooklyn, (opened, "hourly", 1650))
+    h.hire("Bastien", "Adeyemi", brooklyn, (opened, "hourly", 1650), (opened, "hourly", 1850, BAR))
+    h.hire("Marisol", "Quigley", brooklyn, (opened, "hourly", 1600), (opened, "hourly", 1800, BAR))
     return h.odd_ones("Brooklyn", opened)
 
 

@@ -1,9 +1,10 @@
 """Who was clocked in when: derived from the orders of each site and half day, then made as untidy as life is.
 
 A shift lead works long weekdays (an overtime week), a crew as large as the half day's orders need, a salaried manager
-office hours, and someone cleans through the night from Saturday to Sunday, over every clock change. Each day, at each
-company, one clock-out is corrected and one doubled punch deleted on the next day; every third day somebody forgets to
-clock out, is clocked out by the system after 16 hours, and corrected after that.
+office hours, a bartender until half past two where guests stay after midnight, and someone cleans through the night
+from Saturday to Sunday, over every clock change. Each day, at each company, one clock-out is corrected and one doubled
+punch deleted on the next day; every other day somebody forgets to clock out, is clocked out by the system after 20
+hours, and corrected after that.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from ingestion.sandbox.trade import Site, between, draw, local
 from ingestion.sandbox.vendors.sevenshifts.people import BAR, CLEANING, CREW, FULL_TIME, LEAD, MANAGER, Person
 
 MINUTE = timedelta(minutes=1)
-AUTO_CLOCK_OUT = timedelta(hours=16)
+AUTO_CLOCK_OUT = timedelta(hours=20)
 A_DAY = timedelta(days=1)  # at whatever hour the sandbox's clock stands, the next day shows a correction and a deletion
-SUNDAY, SATURDAY = 6, 5
+SATURDAY, MIDNIGHT = 5, 24
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ def _slots(site: Site, day: date, capacity: int) -> Iterator[_Slot]:
         yield _Slot(site, LEAD, opens * 60 - 15, opens * 60 + 9 * 60 + 30)
     for _ in range(max(1, ceil(site.count(day, 0, middle) / capacity))):
         yield _Slot(site, CREW, opens * 60 - 15, middle * 60 + 30)
-    late = max(1, ceil(site.count(day, middle) / capacity))
-    for n in range(late):
-        role = BAR if n and day.weekday() in (4, SATURDAY) else CREW
-        yield _Slot(site, role, middle * 60 - 15, closes * 60 + 30)
+    for _ in range(max(1, ceil(site.count(day, middle, closes) / capacity))):
+        yield _Slot(site, CREW, middle * 60 - 15, closes * 60 + 30)
+    if site.count(day, MIDNIGHT):
+        yield _Slot(site, BAR, 17 * 60 + 15, 26 * 60 + 30)
     if day.weekday() == SATURDAY:
         yield _Slot(site, CLEANING, 22 * 60, 30 * 60)
 
@@ -116,7 +117,8 @@ def _staffed(
                 candidates = leads
             else:
                 crew = [p for p in team if p.kind == "employee"]
-                candidates = sorted(crew, key=lambda p: draw("who", day, p.number))
+                role = slot.role
+                candidates = sorted(crew, key=lambda p: (not p.is_paid_for(role), draw("who", day, p.number)))
             free = [p for p in candidates if p.number not in taken]
             rested = [p for p in free if shifts_this_week.get(p.number, 0) < p.weekly_shifts]
             willing = [p for p in free if p.weekly_shifts == FULL_TIME]
@@ -167,7 +169,7 @@ def _untidy(today: Sequence[Punch], day: date) -> Iterator[Punch]:
             wrong = punch.clocked_out + between(35, 75, "wrong", company, day) * MINUTE
             note = Correction(wrong + A_DAY, punch.clocked_out, "Clock-out corrected by manager")
             yield replace(punch, clocked_out=wrong, correction=note)
-        elif fate == len(hourly) - 1 and day.toordinal() % 3 == 0:
+        elif fate == len(hourly) - 1 and (day.toordinal() + company) % 2 == 0:
             forgotten = punch.clocked_in + AUTO_CLOCK_OUT
             note = Correction(forgotten + timedelta(hours=8), punch.clocked_out, "Forgot to clock out")
             yield replace(punch, clocked_out=forgotten, automatic=True, correction=note)
