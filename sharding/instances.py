@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -30,6 +32,7 @@ from sharding.settings import Settings
 HOST = "127.0.0.1"
 USERNAME = "larder"
 STOP_SECONDS = 60
+ORPHAN_SECONDS = 15
 _LOG_LIMIT = 20_000_000
 
 
@@ -99,10 +102,12 @@ def status(name: str, settings: Settings) -> Status:
 
 def running_pid(data: Path) -> int | None:
     """The pid of the server of a data folder, or None. A stale pid file (crash, reboot, reused pid) is not believed."""
+    pid = _recorded_pid(data)
+    if pid is None:
+        return None
     try:
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    except (FileNotFoundError, ProcessLookupError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return pid if Path(arguments[0]).name == "postgres" and str(data) in arguments else None
 
@@ -118,13 +123,13 @@ def start(name: str, settings: Settings, options: Mapping[str, str] | None = Non
     """
     who, programs = account(settings), binaries(settings)
     with _lock(name, settings):
-        record = _read(name, settings) or _create(name, settings, who, programs)
+        record = _read(name, settings) or _create(name, settings, who, programs, options or {})
         data = Path(record.data)
         if running_pid(data) is None:
             if not is_free(record.port):
                 record = _write(Record(name, _free_port(), record.data, record.username), settings)
             _configure(record, who, programs, options or {})
-            (data / "postmaster.pid").unlink(missing_ok=True)
+            _forget_reused_pid(data)
             _launch(record, settings, who, programs)
         _greet(record, settings)
         return as_instance(record)
@@ -161,7 +166,7 @@ def remove(name: str, settings: Settings) -> None:
     _record_path(name, settings).unlink()
 
 
-def _create(name: str, settings: Settings, who: Account, programs: PgBinaries) -> Record:
+def _create(name: str, settings: Settings, who: Account, programs: PgBinaries, options: Mapping[str, str]) -> Record:
     """initdb beside, then rename: a kill half-way leaves nothing that looks whole."""
     home = settings.home / "instances" / name
     home.mkdir(parents=True, exist_ok=True)
@@ -178,6 +183,8 @@ def _create(name: str, settings: Settings, who: Account, programs: PgBinaries) -
         who.give(password_file)
         names = ["--pgdata", str(partial), "--username", USERNAME, "--pwfile", str(password_file)]
         kinds = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
+        if options.get("fsync") == "off":
+            kinds.append("--no-sync")
         made = who.run([programs.tool("initdb"), *names, *kinds])
         password_file.unlink()
         if made.returncode:
@@ -215,23 +222,40 @@ def _configure(record: Record, who: Account, programs: PgBinaries, options: Mapp
     who.give(path)
 
 
+def _forget_reused_pid(data: Path) -> None:
+    """Remove a pid file whose pid now belongs to a program that is not this server: postgres would believe it.
+
+    One whose pid is gone is left to postgres, which then makes sure that no orphan of a crashed server still writes.
+    """
+    file = data / "postmaster.pid"
+    if (pid := _recorded_pid(data)) is not None and Path(f"/proc/{pid}").exists():
+        file.unlink()
+
+
 def _launch(record: Record, settings: Settings, who: Account, programs: PgBinaries) -> None:
     log = settings.logs_dir / f"{record.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
         log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as file:
-        began = file.tell()
-        started = who.run(
-            [programs.tool("pg_ctl"), "start", "--silent", "--wait", "--timeout=300", "--pgdata", record.data],
-            stdout=file.fileno(),
-        )
-    if started.returncode:
+    give_up = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        with log.open("ab") as file:
+            began = file.tell()
+            started = who.run(
+                [programs.tool("pg_ctl"), "start", "--silent", "--wait", "--timeout=300", "--pgdata", record.data],
+                stdout=file.fileno(),
+            )
+        if started.returncode == 0:
+            return
         with log.open("rb") as file:
             file.seek(began)
             said = file.read().decode(errors="replace")
-        reasons = [line for line in said.splitlines() if "FATAL" in line or "error" in line.lower()] or said.split("\n")
-        raise LarderError(f"instance {record.name} does not start: {reasons[-1].strip()}", "us", f"tail -n 50 {log}")
+        if "pre-existing shared memory block" not in said or time.monotonic() > give_up:
+            break
+        time.sleep(0.2)  # backends of a crashed server are about to notice and leave; nothing announces it
+    reasons = re.findall(r"(?:LOG|FATAL|PANIC|HINT):\s+(.+)", said)[-2:] or said.strip().splitlines()[-1:]
+    cause = f"instance {record.name} does not start: {'; '.join(reasons)}"
+    raise LarderError(cause, "us", f"tail -n 50 {log}")
 
 
 def _greet(record: Record, settings: Settings) -> None:
@@ -246,6 +270,13 @@ def _greet(record: Record, settings: Settings) -> None:
         cursor.execute("select count(*) from pg_timezone_names where name = 'America/New_York'")
         if (row := cursor.fetchone()) is None or row[0] == 0:
             raise LarderError("Postgres finds no time zones on this machine", "config", "sudo apt install tzdata")
+
+
+def _recorded_pid(data: Path) -> int | None:
+    try:
+        return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
 
 
 def is_free(port: int) -> bool:
