@@ -110,7 +110,7 @@ def _plan_failures(context: dg.AssetExecutionContext, graph: Graph, failed: list
                 event = DagsterEvent.build_asset_materialization_planned_event(
                     context.job_name, context.op_execution_context.get_step_execution_context().step.key, planned
                 )
-                context.instance.report_dagster_event(event, context.run_id)
+                context.instance.report_dagster_event(event, context.run.run_id)
 
 
 def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:

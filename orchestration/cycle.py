@@ -112,12 +112,12 @@ def due(at: Installation) -> dict[str, str]:
     specs, now = discover(), at.clock()
     sources = {s.id: s for s in at.catalogue.sources()}
     with closing(index.connect(at.catalogue.dsn)) as conn:
+        times = index.due_times(conn, list(sources))
         for source in sources.values():
-            if source.state == "active" and source.integration in specs:
-                streams = index.due_streams(conn, source.id, specs[source.integration], now)
-                if streams:
-                    names = ", ".join(s.name for s in streams)
-                    reasons.setdefault(source.shard, []).append(f"due of {source.label}: {names}")
+            streams = specs[source.integration].streams if source.integration in specs else ()
+            late = [s.name for s in streams if index.is_due(times.get((source.id, s.name)), s.cadence, now)]
+            if late and source.state == "active":
+                reasons.setdefault(source.shard, []).append(f"due of {source.label}: {', '.join(late)}")
         pending = index.pending(conn)
     for manifest in pending:
         source = sources[int(manifest.source_id)]

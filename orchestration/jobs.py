@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestration.cycle import due
 from orchestration.installation import Larder
+from orchestration.instance import KEEP_DAYS, prune
 from orchestration.specs import Graph
 from orchestration.translator import shards
 from sharding.errors import LarderError
@@ -59,6 +60,21 @@ def every_ten_minutes(
     if not reasons:
         return dg.SkipReason("nothing is due, pending or changed on any shard")
     return dg.RunRequest(tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()})
+
+
+def housekeeping(graph: Graph) -> dg.ScheduleDefinition:
+    """Delete old runs once a day."""
+
+    @dg.op(name="prune_runs", description=f"Delete finished runs older than {KEEP_DAYS} days that nothing rests on.")
+    def prune_runs(context: dg.OpExecutionContext) -> None:
+        deleted = prune(context.instance, [*graph.streams, *graph.models])
+        context.log.info(f"{deleted} old runs deleted")
+
+    @dg.job(name="housekeeping", executor_def=dg.in_process_executor, description="Keep Dagster's storage small.")
+    def job() -> None:
+        prune_runs()
+
+    return dg.ScheduleDefinition(job=job, cron_schedule="10 5 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
 
 
 def daily_reconciliation(jobs: Sequence["UnresolvedAssetJobDefinition"]) -> list[dg.ScheduleDefinition]:

@@ -133,6 +133,14 @@ class Shop:
             return cur.fetchall() if cur.description else []
 
 
+def write_project(folder: Path) -> None:
+    """The dbt project in `folder / "project"` and the vendor's declaration in `folder / "integrations"`."""
+    for name, text in {**PROJECT, "../integrations/acme/integration.yml": INTEGRATION}.items():
+        path = folder / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 def open_shop(
     folder: Path,
     httpserver: HTTPServer,
@@ -141,10 +149,7 @@ def open_shop(
     register: Callable[[Shard], Catalogue],
 ) -> Shop:
     """Set all of it up under `folder`. The caller puts `folder / "integrations"` on LARDER_INTEGRATIONS_PATH."""
-    for name, text in {**PROJECT, "../integrations/acme/integration.yml": INTEGRATION}.items():
-        path = folder / "project" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_project(folder)
     shards = make_shard("shard_1"), make_shard("shard_2")
     for shard, business in zip(shards, ("cafe", "diner"), strict=True):
         catalogue = register(shard)

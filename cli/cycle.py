@@ -1,0 +1,46 @@
+"""`larder cycle`: extract, load and build whatever is due."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.context import get_context
+from cli.output import EXIT_CODES, JsonFlag, Output
+
+
+def cycle(
+    shard: Annotated[list[str] | None, typer.Option(help="Only this shard. May be repeated.")] = None,
+    business: Annotated[list[str] | None, typer.Option(help="Only this business's sources. May be repeated.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also what is not due, and shards with nothing new.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Only say what is due, and why.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="As a run of Dagster's, to be seen in its UI (5 CPU-seconds more).")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Extract, load and build whatever is due. One source's or shard's failure stops no other."""
+    from cli.report_cycle import print_report, watched
+    from orchestration.cycle import Installation, Scope, due, run_cycle
+
+    context, out = get_context(), Output(as_json)
+    at = Installation.of(context.settings, context.catalogue)
+    if probe:
+        out.table([{"shard": name, "because": why} for name, why in due(at).items()], empty="nothing is due")
+        return
+    scope = Scope(
+        shards=None if not shard else frozenset(context.catalogue.shard(name).name for name in shard),
+        businesses=None if not business else frozenset(context.catalogue.business(name).name for name in business),
+        force=force,
+    )
+    if record:
+        from orchestration.record import record_cycle
+
+        report = record_cycle(at, context.settings)
+    else:
+        with watched(out) as watch:
+            report = run_cycle(at, scope, watch)
+    print_report(report, out)
+    if report.failures:
+        raise typer.Exit(max(EXIT_CODES.get(failure.turn, 1) for _, failure in report.failures))
