@@ -1,0 +1,17 @@
+{{ config(unique_key=['business_id', 'business_date', 'currency']) }}
+
+select
+    business_id,
+    business_date,
+    currency,
+    count(distinct campaign_id) as campaign_count,
+    sum(spend) as spend,
+    coalesce(sum(spend) filter (where is_allocated), 0) as allocated_spend,
+    coalesce(sum(spend) filter (where not is_allocated), 0) as unallocated_spend,
+    sum(impressions)::bigint as impressions,
+    sum(clicks)::bigint as clicks,
+    sum(claimed_purchases) as claimed_purchases,
+    sum(claimed_purchase_value) as claimed_purchase_value,
+    bool_or(is_provisional) as is_provisional
+from {{ ref('fct_ad_spend') }}
+group by business_id, business_date, currency

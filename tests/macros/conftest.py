@@ -1,0 +1,111 @@
+"""A small dbt project around the repository's macros, run in this process against a fresh shard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import yaml
+from dbt.cli.main import dbtRunner
+
+from sharding.model import Shard
+
+ROOT = Path(__file__).parents[2]
+
+PROJECT = {
+    "name": "larder",
+    "version": "1.0.0",
+    "config-version": 2,
+    "profile": "larder",
+    "on-run-start": ["{{ prepare_model_change() }}"],
+    "flags": {"send_anonymous_usage_stats": False, "warn_error_options": {"silence": ["UnsupportedConstraintMaterialization"]}},
+    "models": {"larder": {"+schema": "marts", "keys": {"+schema": "keys", "+materialized": "key_table"}}},
+}
+
+
+@dataclass(frozen=True)
+class DbtProject:
+    """The project's folder and the shard it builds on."""
+
+    folder: Path
+    shard: Shard
+
+    def model(self, name: str, sql: str, folder: str = ".", **yaml_of_model: Any) -> None:
+        """Write or replace a model, with what its YAML says besides the name."""
+        path = self.folder / "models" / folder
+        path.mkdir(parents=True, exist_ok=True)
+        (path / f"{name}.sql").write_text(sql)
+        (path / f"{name}.yml").write_text(yaml.safe_dump({"models": [{"name": name, **yaml_of_model}]}))
+
+    def dbt(self, *arguments: str, target: str = "production") -> Any:
+        """Run dbt; returns its result. Raises AssertionError with dbt's words where something failed."""
+        outcome = dbtRunner().invoke(
+            [*arguments, "--quiet", "--log-level-file", "none", "--no-version-check", "--target", target,
+             "--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
+        )  # fmt: skip
+        failures = [str(r.message) for r in getattr(outcome.result, "results", ()) if r.status in ("error", "fail")]
+        assert outcome.success, "\n".join(failures) or str(outcome.exception)
+        return outcome.result
+
+    def build(self, *arguments: str, target: str = "production") -> dict[str, str]:
+        """`dbt run`; returns the message of each model."""
+        return {r.node.name: r.message for r in self.dbt("run", *arguments, target=target).results}
+
+    def failure(self, *arguments: str) -> str:
+        """`dbt run`, which has to fail; returns what it said."""
+        with pytest.raises(AssertionError) as failed:
+            self.build(*arguments)
+        return str(failed.value)
+
+    def connect(self) -> Any:
+        """A connection that commits each statement."""
+        connection = psycopg2.connect(self.shard.dsn)
+        connection.autocommit = True
+        return closing(connection)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run SQL with the shard's `{keys}` … filled in; returns the rows, if any."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(self.shard.render(statement), values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+
+@pytest.fixture
+def make_project(
+    make_shard: Callable[..., Shard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., DbtProject]]:
+    """`make_project(namespace)`: a project on a fresh shard."""
+
+    def make(namespace: str = "") -> DbtProject:
+        shard = make_shard(namespace=namespace)
+        monkeypatch.setenv("LARDER_SCHEMA_PREFIX", f"{namespace}_" if namespace else "")
+        (tmp_path / "models").mkdir()
+        shutil.copytree(ROOT / "macros", tmp_path / "macros", ignore=shutil.ignore_patterns("generated"))
+        (tmp_path / "dbt_project.yml").write_text(yaml.safe_dump(PROJECT))
+        base = {
+            "type": "postgres", "host": shard.host, "port": shard.port, "user": shard.username,
+            "password": shard.password, "dbname": shard.database, "threads": 2,
+        }  # fmt: skip
+        outputs = {"production": {**base, "schema": shard.schema("marts")}, "dev": {**base, "schema": "dev_ada"}}
+        profiles = {"larder": {"target": "production", "outputs": outputs}}
+        (tmp_path / "profiles.yml").write_text(yaml.safe_dump(profiles))
+        sources = ROOT / "dbt_project/models/staging/shard/_shard__sources.yml"
+        shutil.copy(sources, tmp_path / "models")
+        return DbtProject(tmp_path, shard)
+
+    here = Path.cwd()
+    yield make
+    os.chdir(here)
+
+
+@pytest.fixture
+def project(make_project: Callable[..., DbtProject]) -> DbtProject:
+    """A project on a shard without a namespace."""
+    return make_project()

@@ -1,0 +1,212 @@
+"""applied_difference: only what differs is touched, in one transaction, and the table is never swapped."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import psycopg2
+import pytest
+
+MENU = """
+{{ config(materialized='applied_difference', unique_key='id', indexes=[{'columns': ['name']}]) }}
+select id, name, price from public.menu
+"""
+
+
+@pytest.fixture
+def menu(project: Any) -> Any:
+    """A built model `menu` over a table of three dishes."""
+    project.sql("create table public.menu (id int, name text, price numeric)")
+    project.sql("insert into public.menu values (1, 'soup', 4.5), (2, 'stew', null), (3, 'tea', 2)")
+    project.model("menu", MENU)
+    assert project.build()["menu"] == "3 inserted, 0 deleted, 0 unchanged"
+    return project
+
+
+def rows(project: Any) -> dict[int, tuple[Any, ...]]:
+    """Each row by id with the transaction that wrote it and its place: both stay where a row is left alone."""
+    found = project.sql("select id, name, price, xmin::text, ctid::text from marts.menu")
+    return {row[0]: row[1:] for row in found}
+
+
+def test_only_differing_rows_are_written(menu: Any) -> None:
+    before = rows(menu)
+    menu.sql("update public.menu set price = 5 where id = 1")
+    menu.sql("delete from public.menu where id = 3")
+    menu.sql("insert into public.menu values (4, 'pie', 6)")
+    assert menu.build()["menu"] == "2 inserted, 2 deleted, 1 unchanged"
+    after = rows(menu)
+    assert {i: r[:2] for i, r in after.items()} == {1: ("soup", 5), 2: ("stew", None), 4: ("pie", 6)}
+    assert after[2] == before[2]
+
+
+def test_nothing_is_written_when_nothing_changed(menu: Any) -> None:
+    before = rows(menu)
+    menu.sql("update public.menu set price = 4.50 where id = 1")  # the same number
+    for arguments in ((), ("--full-refresh",)):
+        assert menu.build(*arguments)["menu"] == "0 inserted, 0 deleted, 3 unchanged"
+    assert rows(menu) == before
+
+
+def test_what_hangs_from_the_table_survives_a_full_refresh(menu: Any) -> None:
+    menu.sql("""
+        create role menu_reader;
+        grant select on marts.menu to menu_reader;
+        create view public.cheap as select * from marts.menu where price < 3;
+        alter table marts.menu enable row level security;
+        create policy everything on marts.menu using (true);
+        create table public.seen (id int);
+        create function public.note() returns trigger language plpgsql as
+            $$ begin insert into public.seen values (new.id); return new; end $$;
+        create trigger note after insert on marts.menu for each row execute function public.note();
+    """)
+    try:
+        identity = menu.sql("select 'marts.menu'::regclass::oid, pg_relation_filenode('marts.menu')")
+        menu.sql("update public.menu set price = 1 where id = 1")
+        menu.build("--full-refresh")
+        assert menu.sql("select 'marts.menu'::regclass::oid, pg_relation_filenode('marts.menu')") == identity
+        assert menu.sql("select id from public.cheap order by 1") == [(1,), (3,)]
+        assert menu.sql("select id from public.seen") == [(1,)]
+        assert menu.sql("select has_table_privilege('menu_reader', 'marts.menu', 'select')") == [(True,)]
+        assert menu.sql("select count(*) from pg_policies where tablename = 'menu'") == [(1,)]
+    finally:
+        menu.sql("drop owned by menu_reader; drop role menu_reader")
+
+
+def test_readers_see_the_last_good_state_until_the_commit(menu: Any) -> None:
+    """The post-hook runs inside the model's transaction, after the rows were written: the build fails there."""
+    before = rows(menu)
+    menu.sql("update public.menu set price = price + 1")
+    menu.model("menu", MENU, config={"post_hook": "select 1 / 0"})
+    assert "division by zero" in menu.failure()
+    assert rows(menu) == before
+    assert menu.sql("select count(*) from meta.model_change where model = 'menu'") == [(1,)]
+    menu.model("menu", MENU)
+    assert menu.build()["menu"] == "2 inserted, 2 deleted, 1 unchanged"
+
+
+def test_change_is_recorded_with_the_transaction_that_made_it(menu: Any) -> None:
+    menu.sql("delete from public.menu where id = 1")
+    menu.build()
+    recorded = menu.sql("select inserted, deleted, unchanged, xid::text from meta.model_change order by run_at")
+    assert [row[:3] for row in recorded] == [(3, 0, 0), (0, 1, 2)]
+    assert menu.sql("select distinct xmin::text from marts.menu") == [(recorded[0][3],)]
+
+
+def test_a_build_waits_for_another_of_the_same_model(menu: Any) -> None:
+    menu.sql("update public.menu set price = 9 where id = 1")
+    menu.sql(f"alter database {menu.shard.database} set lock_timeout = '100ms'")
+    with menu.connect() as other, other.cursor() as cursor:
+        cursor.execute("select pg_advisory_lock(hashtextextended('marts.menu', 19450))")
+        assert "lock timeout" in menu.failure()
+    assert menu.build()["menu"] == "1 inserted, 1 deleted, 2 unchanged"
+
+
+def test_columns_are_added_removed_and_retyped_in_place(menu: Any) -> None:
+    oid = menu.sql("select 'marts.menu'::regclass::oid")
+    sql = "select id, price::numeric(9, 2) as price, upper(name) as label from public.menu"
+    menu.model("menu", f"{{{{ config(materialized='applied_difference', unique_key='id') }}}} {sql}")
+    assert menu.build()["menu"] == "3 inserted, 3 deleted, 0 unchanged"
+    assert menu.sql("select 'marts.menu'::regclass::oid") == oid
+    assert menu.sql("select id, label from marts.menu order by 1") == [(1, "SOUP"), (2, "STEW"), (3, "TEA")]
+    columns = menu.sql(
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+        " where attrelid = 'marts.menu'::regclass and attnum > 0 and not attisdropped order by 1"
+    )
+    assert columns == [("id", "integer"), ("label", "text"), ("price", "numeric(9,2)")]
+
+
+def test_indexes_are_made_once_and_also_later(menu: Any) -> None:
+    def indexes() -> list[str]:
+        found = menu.sql("select indexdef from pg_indexes where tablename = 'menu' order by 1")
+        return [definition.split(" ON ")[1] for (definition,) in found]
+
+    menu.build()
+    assert sorted(indexes()) == ["marts.menu USING btree (id)", "marts.menu USING btree (name)"]
+    menu.model("menu", MENU.replace("['name']", "['price', 'name']"))
+    menu.build()
+    assert "marts.menu USING btree (price, name)" in indexes()
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [("(null, 'ghost', 1)", "1 row(s) with a null key (id)"), ("(1, 'soup again', 1)", "1 row(s) with a repeated key (id)")],
+)
+def test_a_key_that_identifies_no_row_is_refused(menu: Any, row: str, problem: str) -> None:
+    before = rows(menu)
+    menu.sql(f"insert into public.menu values {row}")
+    said = menu.failure()
+    assert problem in said and "Nothing was changed" in said
+    assert rows(menu) == before
+
+
+def test_a_model_without_a_grain_says_what_to_add(menu: Any) -> None:
+    menu.model("menu", "{{ config(materialized='applied_difference') }} select 1 as id")
+    assert "menu has no grain. Add config(unique_key=" in menu.failure()
+
+
+def test_contract_gives_types_and_refuses_what_breaks_it(menu: Any) -> None:
+    columns = [
+        {"name": "id", "data_type": "integer", "constraints": [{"type": "not_null"}]},
+        {"name": "name", "data_type": "text", "constraints": [{"type": "check", "expression": "name <> 'poison'"}]},
+        {"name": "price", "data_type": "numeric(9,2)", "constraints": [{"type": "not_null"}]},
+    ]
+    contract = {"config": {"contract": {"enforced": True}}, "columns": columns}
+    menu.model("menu", MENU, **contract)
+    before = rows(menu)
+    assert 'null value in column "price"' in menu.failure()
+    menu.sql("update public.menu set price = 1.005, name = 'poison' where id = 2")
+    assert "violates check constraint" in menu.failure()
+    assert rows(menu) == before
+    menu.sql("update public.menu set name = 'stew' where id = 2")
+    menu.build()
+    assert menu.sql("select price::text from marts.menu where id = 2") == [("1.01",)]
+    menu.model("menu", MENU.replace("price from", "price::text as price from"), **contract)
+    assert "contract" in menu.failure()
+
+
+def test_a_view_of_the_same_name_becomes_a_table(project: Any) -> None:
+    project.sql("create view marts.one as select 1 as id")
+    project.model("one", "{{ config(materialized='applied_difference', unique_key='id') }} select 2 as id")
+    project.build()
+    assert project.sql("select id from marts.one") == [(2,)]
+
+
+def test_scope_limits_what_is_compared_and_deleted(menu: Any) -> None:
+    """What the change-driven materialization will hand in: the new rows of some facets, and which facets those are."""
+    (menu.folder / "macros/apply_part.sql").write_text("""
+        {% macro apply_part() %}
+          {%- set target = adapter.get_relation(target.database, 'marts', 'menu') -%}
+          {%- set result = api.Relation.create(identifier='part') -%}
+          {%- do run_query("begin") -%}
+          {%- do run_query("create temporary table part on commit drop as"
+              ~ " select 1 as id, 'broth'::text as name, 4.5::numeric as price") -%}
+          {%- set counts = apply_difference(target, result, ['id'], scope='id < 3') -%}
+          {%- do run_query("create table public.difference as select * from " ~ difference_relation(target)) -%}
+          {%- do run_query("create table public.counts as select " ~ counts.inserted ~ " as i, " ~ counts.deleted ~ " as d") -%}
+          {%- do run_query("commit") -%}
+        {% endmacro %}
+    """)
+    menu.dbt("run-operation", "apply_part")
+    assert menu.sql("select id, name from marts.menu order by 1") == [(1, "broth"), (3, "tea")]
+    assert menu.sql("select i, d from public.counts") == [(1, 2)]
+    assert menu.sql("select operation, id, name from public.difference order by 1, 2") == [
+        ("D", 1, "soup"), ("D", 2, "stew"), ("I", 1, "broth"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_any_edits_the_table_equals_its_query(menu: Any, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(6):
+        for _ in range(chance.randrange(6)):
+            dish, price = chance.randrange(8), chance.choice(["null", "0", "1.50", "1.5", "2"])
+            menu.sql(f"delete from public.menu where id = {dish}")
+            if chance.random() < 0.7:
+                menu.sql(f"insert into public.menu values ({dish}, 'dish {chance.randrange(3)}', {price})")
+        if chance.random() < 0.2:
+            with pytest.raises(psycopg2.Error), menu.connect() as other, other.cursor() as cursor:
+                cursor.execute("begin; delete from public.menu; select 1 / 0")
+        menu.build(*(("--full-refresh",) if chance.random() < 0.3 else ()))
+        assert menu.sql("select * from marts.menu order by 1") == menu.sql("select * from public.menu order by 1")
