@@ -21,6 +21,7 @@ from sharding import instances, postgres
 from sharding.errors import LarderError
 from sharding.model import Instance
 from sharding.settings import Settings
+from tests.conftest import scratch
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has to give Postgres to another user")
@@ -33,7 +34,7 @@ def make_settings(home: Path, **values: Any) -> Settings:
 @pytest.fixture
 def open_home() -> Iterator[Path]:
     """A home that every user can enter."""
-    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir=scratch()))
     home.chmod(0o755)
     yield home
     shutil.rmtree(home)

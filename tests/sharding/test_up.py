@@ -13,12 +13,12 @@ from sharding import instances, postgres
 from sharding.errors import LarderError
 from sharding.settings import Settings, project_root
 from sharding.up import control_dsn, down, open_catalogue, up
-from tests.conftest import Server
+from tests.conftest import Server, scratch
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="larder-test-", dir=scratch()))
     home.chmod(0o755)
     yield home
     settings = Settings(home=home, control_dsn=None)
