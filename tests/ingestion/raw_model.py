@@ -205,7 +205,7 @@ class Sample:
 
 
 def expected(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> dict[str, tuple[str, str]]:
-    """Key → (value as written, observed_at) that must be current, after all blocks of one source's stream, in any order."""
+    """Key → (value as written, observed_at) that must be current after these blocks, whatever the order."""
     best: dict[str, tuple[Any, ...]] = {}
     seen: dict[str, int] = {}
     windows: list[tuple[Window, int]] = []

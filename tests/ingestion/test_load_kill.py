@@ -1,0 +1,125 @@
+"""kill -9 at any point of a load, then another load: the same rows as a load that nobody disturbed."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ingestion.blocks import Manifest, Window
+from ingestion.load import LoadResult
+from sharding.ids import make_id
+from sharding.model import Shard
+from tests.ingestion.killed_load import STEPS
+from tests.ingestion.raw_model import Depot, Line, Sample, depot, expected
+
+BUSINESSES = (7, 8)
+SAMPLES = (
+    Sample("orders", 0, tuple(Line(f"k{n}", "1.0", n) for n in range(200)), Window()),
+    Sample("orders", 1, tuple(Line(f"k{n}", "2.0", 200 + n) for n in range(0, 300, 2)), Window()),
+    Sample("items", 2, tuple(Line(f"i{n}", "1") for n in range(20)), Window(complete=True)),
+    Sample(
+        "items",
+        3,
+        (*(Line(f"i{n}", "1") for n in range(10)), Line("i10", "1", fault="not_jsonb")),
+        Window(complete=True),
+    ),
+)
+
+
+def written(raw: Depot) -> dict[int, list[tuple[Sample, Manifest]]]:
+    """The same blocks for both businesses."""
+    raw.add_business(BUSINESSES[1])
+    return {
+        business: [
+            (
+                sample,
+                raw.block(
+                    sample.stream, (line.encode(sample.at) for line in sample.lines), sample.at, sample.window, business
+                ),
+            )
+            for sample in SAMPLES
+        ]
+        for business in BUSINESSES
+    }
+
+
+def check(raw: Depot, blocks: dict[int, list[tuple[Sample, Manifest]]]) -> None:
+    for stream in ("orders", "items"):
+        current = raw.current(stream)
+        for business in BUSINESSES:
+            mine = {
+                key: (str(version.payload["value"]), version.observed_at)
+                for (source, key), version in current.items()
+                if source == make_id(business, 1)
+            }
+            assert mine == expected(blocks[business], stream)
+    raw.books_balance()
+    assert raw.run("select count(*), sum(records) from {raw}.loaded_blocks") == [(8, 2 * (200 + 150 + 20 + 11))]
+    assert raw.run(
+        "select count(*) from (select from {raw}_acme.orders group by source_id, hash having count(*) > 1) as twice"
+    ) == [(0,)]
+
+
+def killed(raw: Depot, manifests: list[Manifest], step: str | None, seconds: float = 0) -> None:
+    """Load in a process that is killed."""
+    job = {
+        "step": step,
+        "seconds": seconds,
+        "dsn": raw.shard.dsn,
+        "schemas": raw.shard.schemas,
+        "store": raw.store.url,
+        "manifests": [manifest.model_dump_json() for manifest in manifests],
+    }
+    command = [sys.executable, "-m", "tests.ingestion.killed_load", json.dumps(job)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step: str) -> None:
+    raw = depot(make_shard, tmp_path)
+    blocks = written(raw)
+    manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
+    killed(raw, manifests, step)
+    whole = raw.run("select count(*) from {raw}.loaded_blocks group by source_id")
+    assert all(count == (4,) for count in whole), "a business is published whole or not at all"
+    assert len(whole) == (step == "a business is published")
+    assert not raw.load(*manifests).failures
+    check(raw, blocks)
+
+
+def test_killed_at_any_time(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
+    raw = depot(make_shard, tmp_path)
+    blocks = written(raw)
+    manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
+    for seconds in (0.02, 0.1, 0.2, 0.35, 0.5, 0.8):
+        killed(raw, manifests, None, seconds)
+        assert all(count == (4,) for count in raw.run("select count(*) from {raw}.loaded_blocks group by source_id"))
+    assert not raw.load(*manifests).failures
+    check(raw, blocks)
+
+
+def test_loads_side_by_side(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
+    raw = depot(make_shard, tmp_path)
+    blocks = written(raw)
+    manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
+    results: list[LoadResult] = []
+    at_once = threading.Barrier(3)
+
+    def load(mine: list[Manifest]) -> None:
+        at_once.wait()
+        results.append(raw.load(*mine))
+
+    threads = [threading.Thread(target=load, args=(mine,)) for mine in (manifests, manifests[::-1], manifests[2:6])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.failures for result in results] == [[], [], []]
+    assert sum(len(result.blocks) for result in results) == 8
+    check(raw, blocks)
