@@ -121,7 +121,9 @@ def lines(store_url: str, block: StoredBlock) -> Iterator[bytes]:
             count += 1
             yield line
     if count != block.records or digest.hexdigest() != block.sha256:
-        raise ReceiptError(f"block {block.block_id} holds {count} records, its manifest says {block.records}, or its bytes changed")
+        raise ReceiptError(
+            f"block {block.block_id} holds {count} records, its manifest says {block.records}, or its bytes changed"
+        )
 
 
 def at_path(record: Any, path: str) -> Any:
@@ -186,7 +188,7 @@ def fold(
 
 
 def _covers(window: dict[str, Any], record: Record, window_path: str | None) -> bool:
-    if window_path is None or window.get("from") is None:
+    if window_path is None or window.get("start") is None:
         return True
     value = str(at_path(record, window_path))
-    return bool(str(window["from"]) <= value <= str(window["to"]))
+    return bool(str(window["start"]) <= value <= str(window["end"]))

@@ -1,0 +1,127 @@
+"""larder reconcile: blocks, raw, facts and summaries beside each other, to the cent."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+
+from cli.context import get_context
+from cli.output import EXIT_CODES, JsonFlag, Output
+from reconcile.run import Reconciliation, run
+
+
+def reconcile(
+    business: Annotated[str | None, typer.Option(help="One business; default: all.")] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Show one business date.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Compare what the receipts add up to with raw, facts and summaries. Exit code 5 where anything differs."""
+    out = Output(json)
+    results = all_businesses(business)
+    if json:
+        out.document([as_dict(r, day.date() if day else None) for r in results])
+    else:
+        for result in results:
+            show(result, out, day.date() if day else None)
+    if not all(r.equal for r in results):
+        raise typer.Exit(EXIT_CODES["data"])
+
+
+def all_businesses(business: str | None = None) -> list[Reconciliation]:
+    """Reconcile one business, or every one that has a source."""
+    context = get_context()
+    catalogue, settings = context.catalogue, context.settings
+    chosen = [catalogue.business(business)] if business else catalogue.businesses()
+    results = []
+    for one in chosen:
+        sources = catalogue.sources(business=one.id)
+        if sources:
+            results.append(run(one.name, sources, catalogue.shard(one.shard), settings.block_store, context.clock()))
+    return results
+
+
+def show(result: Reconciliation, out: Output, day: date | None = None) -> None:
+    """The result for people: a line a source, then every difference."""
+    rows: list[dict[str, Any]] = [
+        {
+            "source": f"{result.business}/{s.source}",
+            "blocks": s.blocks,
+            "records": s.records,
+            "keys": s.keys,
+            "quarantined": s.quarantined,
+            "amounts compared": s.cells,
+            "result": "equal to the cent" if s.equal else f"{problem_count(s)} differences",
+        }
+        for s in result.sources
+    ]
+    out.table(rows, f"receipts of {result.business}: blocks = raw = facts")
+    for line in differences(result, day):
+        out.say(f"  {line}")
+    if result.equal:
+        out.say(f"{result.business}: summaries equal the receipts; total collected = payments − refunds on every day")
+    else:
+        out.say(f"next: larder reconcile --business {result.business} --json; larder quarantine list")
+    if day:
+        shown = [
+            {"source": s.source, "measure": cell.measure, "currency": cell.currency, "amount": amount}
+            for s in result.sources
+            for cell, amount in sorted(s.sums.items())
+            if cell.business_date == day
+        ]
+        out.table(shown, f"receipts of {day}")
+
+
+def problem_count(source: Any) -> int:
+    """How many things do not agree for one source."""
+    return len(source.raw) + len(source.ledger) + len(source.differences) + len(source.identity)
+
+
+def differences(result: Reconciliation, day: date | None = None) -> list[str]:
+    """Every difference as a sentence naming source, date, measure and both sides."""
+    said = []
+    for s in result.sources:
+        name = f"{result.business}/{s.source}"
+        said += [f"{name}: raw {d.stream} {d.natural_key}: {d.problem}" for d in s.raw]
+        said += [f"{name}: block {p.block_id} of {p.stream}: {p.problem}" for p in s.ledger]
+        said += [
+            f"{name} {d.cell.business_date} {d.cell.measure} {d.cell.currency}: receipts {d.blocks}, facts {d.facts}"
+            for d in s.differences
+            if day in (None, d.cell.business_date)
+        ]
+        said += [
+            f"{name} {cell.business_date}: collected {collected} {cell.currency}, payments less refunds {paid}"
+            for cell, collected, paid in s.identity
+            if day in (None, cell.business_date)
+        ]
+    said += [
+        f"{result.business} {d.cell.business_date} {d.cell.measure} {d.cell.currency}:"
+        f" receipts {d.blocks}, summaries {d.summaries}"
+        for d in result.summaries
+        if day in (None, d.cell.business_date)
+    ]
+    return said
+
+
+def as_dict(result: Reconciliation, day: date | None = None) -> dict[str, Any]:
+    """The result for programs."""
+    return {
+        "business": result.business,
+        "equal": result.equal,
+        "sources": [
+            {
+                "source": s.source,
+                "equal": s.equal,
+                "blocks": s.blocks,
+                "records": s.records,
+                "keys": s.keys,
+                "quarantined": s.quarantined,
+                "amounts": s.cells,
+            }
+            for s in result.sources
+        ],
+        "differences": differences(result, day),
+    }
