@@ -10,8 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ingestion.integrations.meta_ads.receipts import receipts as marketing
 from ingestion.integrations.sevenshifts.receipts import receipts as labour
 from reconcile.model import Sites, SiteSetting
@@ -44,30 +42,26 @@ def labour_of(*numbers: int, sites: Sites | None = None, now: datetime = NOW) ->
     return sums
 
 
-def near(amount: Decimal, expected: str) -> bool:
-    return abs(amount - Decimal(expected)) < Decimal("1e-20")
-
-
 def test_unpaid_breaks_are_not_hours_but_paid_and_deleted_ones_are() -> None:
     sums = labour_of(1)
     assert sums["2024-03-01", "hours"] == 8
-    assert sums["2024-03-01", "labour_cost"] == Decimal("126.00")
+    assert sums["2024-03-01", "base_cost"] == Decimal("126.00")
     assert sums["2024-03-01", "shift_count"] == 1
 
 
 def test_a_rise_holds_from_its_date() -> None:
-    assert labour_of(2)["2024-03-04", "labour_cost"] == Decimal("9.5") * Decimal("16.50")
+    assert labour_of(2)["2024-03-04", "base_cost"] == Decimal("9.5") * Decimal("16.50")
 
 
 def test_the_wage_of_the_role_goes_first() -> None:
-    assert labour_of(4)["2024-03-13", "labour_cost"] == 6 * Decimal("19.00")
+    assert labour_of(4)["2024-03-13", "base_cost"] == 6 * Decimal("19.00")
 
 
 def test_the_night_of_the_clock_change_has_seven_hours_on_two_business_dates() -> None:
     sums = labour_of(5)
     assert (sums["2024-03-09", "hours"], sums["2024-03-10", "hours"]) == (Decimal(5), Decimal(2))
     assert (sums["2024-03-09", "shift_count"], sums["2024-03-10", "shift_count"]) == (Decimal(1), Decimal(0))
-    assert sums["2024-03-09", "labour_cost"] == 5 * Decimal("16.50")
+    assert sums["2024-03-09", "base_cost"] == 5 * Decimal("16.50")
 
 
 def test_another_night_has_eight_and_splits_at_the_day_start_of_the_site() -> None:
@@ -78,11 +72,20 @@ def test_another_night_has_eight_and_splits_at_the_day_start_of_the_site() -> No
     assert labour_of(6, sites=Sites({"98101": [whole]}), now=now)["2024-03-16", "hours"] == 8
 
 
-@pytest.mark.parametrize(("number", "day", "hours"), [(7, "2024-03-13", "6"), (8, "2024-03-13", "8.5")])
-def test_without_an_hourly_wage_the_cost_is_unknown(number: int, day: str, hours: str) -> None:
-    sums = labour_of(number)
-    assert sums[day, "hours_without_wage"] == sums[day, "hours"] == Decimal(hours)
-    assert (day, "labour_cost") not in sums
+def test_without_a_wage_the_cost_is_unknown_and_a_salary_costs_nothing_by_the_hour() -> None:
+    unknown, salaried = labour_of(7), labour_of(8)
+    assert unknown["2024-03-13", "hours"] == 6
+    assert ("2024-03-13", "costed_hours") not in unknown and ("2024-03-13", "base_cost") not in unknown
+    assert salaried["2024-03-13", "hours"] == salaried["2024-03-13", "costed_hours"] == Decimal("8.5")
+    assert ("2024-03-13", "base_cost") not in salaried
+
+
+def test_hours_and_cost_are_rounded_by_shift_and_day() -> None:
+    punch = page("sevenshifts/time_punches")["data"][1] | {"clocked_out": "2024-03-04T12:05:00+00:00", "breaks": []}
+    records = {"locations": page("sevenshifts/locations")["data"], "wages": wages(), "time_punches": [punch, punch]}
+    amounts = {a.measure: a.amount for a in labour(records, Sites(), NOW)}
+    assert amounts["hours"] == 2 * Decimal("0.333333")
+    assert amounts["base_cost"] == 2 * Decimal("5.5000")
 
 
 def test_a_deleted_punch_counts_nothing() -> None:
@@ -90,7 +93,7 @@ def test_a_deleted_punch_counts_nothing() -> None:
 
 
 def test_an_open_punch_counts_to_now_and_for_sixteen_hours_at_most() -> None:
-    assert near(labour_of(13)["2024-03-15", "hours"], "4.25"), "from 11:45, on an unpaid break since 16:00"
+    assert labour_of(13)["2024-03-15", "hours"] == Decimal("4.25"), "from 11:45, on an unpaid break since 16:00"
     later = labour_of(13, now=NOW + timedelta(days=2))
     assert sum(v for k, v in later.items() if k[1] == "hours") == Decimal("4.25")
 

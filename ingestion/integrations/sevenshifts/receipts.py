@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from reconcile.model import Amount, Record, Sites
 from reconcile.reader import instant
 
 DAY_START = timedelta(hours=4)
 """7shifts knows no day start: the small hours belong to the evening before, unless the location's settings say else."""
+CURRENCY = "USD"
+"""7shifts gives wages without a currency."""
 LONGEST_OPEN = timedelta(hours=16)
 SECOND = timedelta(seconds=1)
 HOUR = Decimal(3600)
@@ -24,10 +26,11 @@ Span = tuple[datetime, datetime]
 
 
 def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetime) -> Iterator[Amount]:
-    """Shifts, hours worked and what they cost at the hourly wages in force, by business date.
+    """Shifts, hours worked and what they cost at the wages in force before any overtime premium, by business date.
 
     A shift counts on the date of its clock-in; its hours and their cost on the dates on which they were worked.
-    Hours without a known hourly wage cost nothing here and are `hours_without_wage`; salaries are in no punch.
+    Salaried hours cost nothing by the hour, yet their cost is known; `costed_hours` are those with any wage at all.
+    Hours of a shift on a day are held to 6 decimals, their cost to 4, each rounded half up.
     """
     zones = {str(location["id"]): location.get("timezone") or "UTC" for location in records.get("locations", ())}
     wages = defaultdict(list)
@@ -42,13 +45,15 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
         began = instant(punch["clocked_in"])
         totals[sites.business_date(site, began, zone, DAY_START), "", "shift_count"] += 1
         for day, seconds in _worked(punch, sites, site, zone, now).items():
-            hours = seconds / HOUR
+            hours = (seconds / HOUR).quantize(Decimal("1e-6"), ROUND_HALF_UP)
             totals[day, "", "hours"] += hours
-            cents = _hourly_cents(wages[str(punch["user_id"])], punch.get("role_id"), day)
-            if cents is None:
-                totals[day, "", "hours_without_wage"] += hours
-            else:
-                totals[day, "USD", "labour_cost"] += seconds * cents / HOUR / 100
+            pay = _in_force(wages[str(punch["user_id"])], punch.get("role_id"), day)
+            if pay is None:
+                continue
+            totals[day, "", "costed_hours"] += hours
+            if pay["wage_type"] == "hourly":
+                cost = hours * Decimal(pay["wage_cents"]) / 100
+                totals[day, CURRENCY, "base_cost"] += cost.quantize(Decimal("1e-4"), ROUND_HALF_UP)
     for (day, currency, measure), amount in totals.items():
         yield Amount(day, currency, measure, amount)
 
@@ -103,11 +108,10 @@ def _first_not_on(day: date, start: datetime, end: datetime, date_of: Callable[[
     return start + high * SECOND
 
 
-def _hourly_cents(wages: Sequence[Record], role: int | None, day: date) -> Decimal | None:
-    """Cents an hour in force on a date; the wage of the role goes before the one for any role."""
+def _in_force(wages: Sequence[Record], role: int | None, day: date) -> Record | None:
+    """The wage in force on a date; one for the role goes before one for any role."""
     for wanted in (role, None):
         known = [w for w in wages if w["role_id"] == wanted and date.fromisoformat(w["effective_date"]) <= day]
         if known:
-            latest = max(known, key=lambda w: (w["effective_date"], w["id"]))
-            return Decimal(latest["wage_cents"]) if latest["wage_type"] == "hourly" else None
+            return max(known, key=lambda w: (w["effective_date"], w["id"]))
     return None
