@@ -196,29 +196,13 @@ def _create(name: str, settings: Settings, who: Account, programs: PgBinaries, o
 
 
 def _configure(record: Record, who: Account, programs: PgBinaries, options: Mapping[str, str]) -> None:
-    values = {
-        "listen_addresses": HOST,
-        "port": str(record.port),
-        "unix_socket_directories": "",
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-        "wal_level": "logical",
-        "max_wal_senders": "8",
-        "max_replication_slots": "8",
-        "max_connections": "100",
-        "shared_buffers": "128MB",
-        "work_mem": "16MB",
-        "maintenance_work_mem": "128MB",
-        "max_wal_size": "2GB",
-        "checkpoint_timeout": "15min",
-        "random_page_cost": "1.1",
-        "jit": "off",  # a few hundred ms of compiling for queries that take a few ms
-        "log_line_prefix": "%m [%p] %q%a %u@%d ",
-        "default_toast_compression": "lz4" if programs.has_lz4() else "pglz",
-        **options,
-    }
+    defaults = (Path(__file__).parent / "postgresql.conf").read_text().splitlines()
+    ours = {"listen_addresses": HOST, "port": str(record.port), **options}
     path = Path(record.data, "larder.conf")
-    path.write_text("# written at every start\n" + "".join(f"{key} = '{value}'\n" for key, value in values.items()))
+    lz4 = programs.has_lz4()
+    lines = [line for line in defaults if lz4 or "lz4" not in line]
+    lines += [f"{key} = '{value}'" for key, value in ours.items()]
+    path.write_text("\n".join(["# written at every start", *lines, ""]))
     who.give(path)
 
 

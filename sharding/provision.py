@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg2
 from psycopg2 import errors, sql
+from psycopg2.extensions import cursor as Cursor
 
 from sharding.instances import instance_dsn
 from sharding.migrate import migrate_control, migrate_shard
@@ -41,7 +43,7 @@ def provision_control(instance: Instance, settings: Settings) -> str:
 
 def provision_shard(shard: Shard) -> list[str]:
     """Create a shard's database and schemas at the newest version; returns the revisions applied now."""
-    create_database(postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres"), shard.database)
+    create_database(_maintenance(shard), shard.database)
     applied = migrate_shard(shard)
     _grant_reader(shard)
     return applied
@@ -49,8 +51,7 @@ def provision_shard(shard: Shard) -> list[str]:
 
 def allow_reader_login(shard: Shard, password: str) -> str:
     """Let the BI role log in with a password; returns its DSN on this shard."""
-    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
-        _lock_roles(cursor)
+    with _roles(shard) as cursor:
         statement = sql.SQL("alter role {} login password {}")
         cursor.execute(statement.format(sql.Identifier(READER), sql.Literal(password)))
     return postgres_url(READER, password, shard.host, shard.port, shard.database)
@@ -59,13 +60,13 @@ def allow_reader_login(shard: Shard, password: str) -> str:
 def _grant_reader(shard: Shard) -> None:
     """One role per instance, which reads the schema `bi` (also views made later) and nothing else."""
     names = {"role": sql.Identifier(READER), "bi": sql.Identifier(shard.schema("bi"))}
-    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
-        _lock_roles(cursor)
+    with _roles(shard) as cursor:
         cursor.execute("select 1 from pg_roles where rolname = %s", (READER,))
         if cursor.fetchone() is None:
             cursor.execute(sql.SQL("create role {role} nologin").format(**names))
+            cursor.execute(sql.SQL("alter role {role} set default_transaction_read_only = on").format(**names))
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
         for statement in (
-            "alter role {role} set default_transaction_read_only = on",
             "grant usage on schema {bi} to {role}",
             "grant select on all tables in schema {bi} to {role}",
             "alter default privileges in schema {bi} grant select on tables to {role}",
@@ -73,6 +74,14 @@ def _grant_reader(shard: Shard) -> None:
             cursor.execute(sql.SQL(statement).format(**names))
 
 
-def _lock_roles(cursor: psycopg2.extensions.cursor) -> None:
-    """Roles belong to the whole server: two sessions that alter one at once fail ("tuple concurrently updated")."""
-    cursor.execute("select pg_advisory_xact_lock(19452)")
+@contextmanager
+def _roles(shard: Shard) -> Iterator[Cursor]:
+    """A transaction that may alter roles. They belong to the whole server, and two sessions that alter one at once fail
+    ("tuple concurrently updated"); an advisory lock belongs to a database, so all take it in the same one."""
+    with closing(psycopg2.connect(_maintenance(shard))) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(19452)")
+        yield cursor
+
+
+def _maintenance(shard: Shard) -> str:
+    return postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres")

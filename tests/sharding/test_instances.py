@@ -71,7 +71,12 @@ def test_it_starts_stops_and_keeps_its_data(settings: Settings) -> None:
 
 def test_it_is_what_the_project_needs_and_closed_to_others(settings: Settings) -> None:
     instance = instances.start("one", settings, QUICK)
-    wanted = {"wal_level": "logical", "TimeZone": "UTC", "password_encryption": "scram-sha-256"}
+    wanted = {
+        "default_toast_compression": "lz4",
+        "wal_level": "logical",
+        "TimeZone": "UTC",
+        "password_encryption": "scram-sha-256",
+    }
     assert {name: value(instance, settings, f"show {name}") for name in wanted} == wanted
     assert value(instance, settings, "show listen_addresses") == "127.0.0.1"
     secret = instances.secret_path("one", settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +84,13 @@ def test_two_at_once_migrate_once(empty: Shard) -> None:
     with ThreadPoolExecutor(2) as pool:
         applied = list(pool.map(lambda _: migrate_shard(empty), range(2)))
     assert sorted(applied) == [[], SHIPPED]
+
+
+def test_shards_of_one_server_are_provisioned_side_by_side(make_shard: Callable[..., Shard]) -> None:
+    shards = [make_shard(f"shard_{n}") for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        logins = list(pool.map(lambda shard: (provision_shard(shard), allow_reader_login(shard, "x"))[1], shards * 5))
+    assert len(set(logins)) == 4
 
 
 def test_the_reader_sees_bi_and_nothing_else(shard: Shard) -> None:
