@@ -23,6 +23,7 @@ Entity = Literal[
     "payment",
     "discount",
     "refund",
+    "refund_item",
     "shift",
     "wage",
     "ad_spend",

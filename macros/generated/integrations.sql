@@ -10,6 +10,7 @@
         'payment': ['square', 'toast'],
         'discount': ['square', 'toast'],
         'refund': ['square', 'toast'],
+        'refund_item': ['square', 'toast'],
         'shift': ['sevenshifts'],
         'wage': ['sevenshifts'],
         'ad_spend': ['meta_ads'],

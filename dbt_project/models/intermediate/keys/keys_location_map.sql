@@ -1,0 +1,4 @@
+{{ config(materialized='conformed_map') }}
+
+-- filled together with {{ ref('keys_location') }}
+select * from {{ this }}

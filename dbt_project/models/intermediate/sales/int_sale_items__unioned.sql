@@ -1,0 +1,1 @@
+{{ union_integrations('sale_item') }}
