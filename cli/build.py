@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ def build(
     as_json: JsonFlag = False,
 ) -> None:
     """Run the models on the shards where something is new. A selection is built whether or not anything is."""
-    from cli.report_cycle import print_report
+    from cli.report_cycle import print_report, watched
     from orchestration.cycle import Installation, Scope, run_cycle
     from orchestration.transform import Choice
 
@@ -43,9 +43,3 @@ def build(
     if report.failures:
         raise typer.Exit(max(EXIT_CODES.get(failure.turn, 1) for _, failure in report.failures))
 
-
-def watched(out: Output, extract: bool = True) -> Any:
-    """Progress of extraction and of the models: see `cli.report_cycle.watched`."""
-    from cli.report_cycle import watched as real
-
-    return real(out, extract)

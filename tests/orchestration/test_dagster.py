@@ -44,6 +44,7 @@ def graph(shop: Shop, small_manifest: Any) -> Graph:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster's storage as an installation has it: SQLite."""
+    (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
         yield made
 
