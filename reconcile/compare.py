@@ -9,10 +9,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from reconcile.model import Amount
+from reconcile.model import Amount, Sites, SiteSetting
 from reconcile.reader import Folded, Place, parse
-
-NET = ("gross_sales", "discount", "returns")
 
 
 class Cell(NamedTuple):
@@ -136,3 +134,135 @@ def ledger_problems(cursor: Any, raw_schema: str, source_id: int, in_store: Mapp
 def as_json(value: object) -> str:
     """JSON for `--json`: Decimals and dates as strings, so that no reader rounds them."""
     return json.dumps(value, default=str, ensure_ascii=False)
+
+
+# Columns of fct_sale that a receipt adds up to by itself; returns come from fct_refund.
+_SALES = (
+    "gross_sales", "discount", "tax", "tip", "gratuity", "service_charge", "gift_card_sold", "donations", "rounding",
+    "net_product_sales", "net_sales", "total_collected", "void_amount", "open_sales", "order_count",
+)  # fmt: skip
+# measure → what fct_refund adds to it
+_REFUNDS = {
+    "returns": "returns",
+    "refund_unitemised": "refund_unitemised",
+    "tax": "-tax_returned",
+    "tip": "-tip_returned",
+    "service_charge": "-service_charge_returned",
+    "gratuity": "-gratuity_returned",
+    "gift_card_sold": "-gift_card_returned",
+    "rounding": "-rounding_returned",
+    "net_product_sales": "-returns",
+    "net_sales": "-(returns + service_charge_returned)",
+    "total_collected": "-(returns + refund_unitemised + tax_returned + tip_returned + service_charge_returned"
+    " + gratuity_returned + gift_card_returned + rounding_returned)",
+    "refunds": "amount_refunded",
+}
+_SUMMED = (*[m for m in _SALES if m != "order_count"], "returns", "refund_unitemised", "order_count")
+
+
+class Query(NamedTuple):
+    """Sums of one mart: measure → SQL, grouped by date and currency; `counts` are of no currency."""
+
+    table: str
+    money: Mapping[str, str]
+    counts: Mapping[str, str]
+
+
+_FACTS = (
+    Query("fct_sale", {m: m for m in _SALES}, {}),
+    Query("fct_sale_item", {"line_count": "case when line_status = 'completed' then 1 else 0 end"}, {}),
+    Query("fct_refund", _REFUNDS, {}),
+    Query("fct_payment", {"payments": "collected"}, {}),
+    Query(
+        "fct_shift",
+        {"base_cost": "base_cost"},
+        {
+            "shift_count": "case when part_began_at = clocked_in_at then 1 else 0 end",
+            "hours": "hours",
+            "costed_hours": "costed_hours",
+        },
+    ),
+    Query(
+        "fct_ad_spend",
+        {"spend": "spend", "claimed_purchase_value": "claimed_purchase_value"},
+        {"impressions": "impressions", "clicks": "clicks", "claimed_purchases": "claimed_purchases"},
+    ),
+)
+_SUMMARIES = (
+    Query(
+        "sum_sales_day",
+        {m: m for m in _SUMMED} | {"payments": "payments_collected", "refunds": "amount_refunded"},
+        {},
+    ),
+    Query(
+        "sum_labour_day",
+        {"base_cost": "base_cost"},
+        {"shift_count": "shift_count", "hours": "hours", "costed_hours": "costed_hours"},
+    ),
+    Query(
+        "sum_marketing_day",
+        {"spend": "spend", "claimed_purchase_value": "claimed_purchase_value"},
+        {"impressions": "impressions", "clicks": "clicks", "claimed_purchases": "claimed_purchases"},
+    ),
+)
+FACT_MEASURES = frozenset(m for q in _FACTS for m in (*q.money, *q.counts))
+SUMMARY_MEASURES = frozenset(m for q in _SUMMARIES for m in (*q.money, *q.counts))
+
+
+def facts(cursor: Any, marts: str, source_id: int) -> Sums:
+    """What the facts of one source add up to."""
+    sums: Sums = defaultdict(Decimal)
+    for query in _FACTS:
+        _add(cursor, query, f"{marts}.{query.table}", "source_id = %s", (source_id,), sums)
+    return {cell: amount for cell, amount in sums.items() if amount}
+
+
+def summaries(cursor: Any, marts: str, keys: str, business: int) -> Sums:
+    """What the summaries of one business add up to. A business's rows are a range of ids."""
+    sums: Sums = defaultdict(Decimal)
+    for query in _SUMMARIES:
+        # Marketing is by business: an account's spend need not belong to any location.
+        owner = "business_id = %s" if query.table == "sum_marketing_day" else f"{keys}.business_of(location_id) = %s"
+        _add(cursor, query, f"{marts}.{query.table}", owner, (business,), sums)
+    return {cell: amount for cell, amount in sums.items() if amount}
+
+
+def _add(cursor: Any, query: Query, table: str, where: str, parameters: tuple[Any, ...], into: Sums) -> None:
+    measures = [(name, sql, True) for name, sql in query.money.items()]
+    measures += [(name, sql, False) for name, sql in query.counts.items()]
+    columns = ", ".join(f"sum({sql})" for _, sql, _ in measures)
+    cursor.execute(
+        f"select business_date, currency::text, {columns} from {table} where {where} group by 1, 2", parameters
+    )
+    for day, currency, *amounts in cursor:
+        for (name, _, is_money), amount in zip(measures, amounts, strict=True):
+            if amount:
+                into[Cell(day, (currency or "") if is_money else "", name)] += Decimal(amount)
+
+
+def loaded_block_ids(cursor: Any, raw_schema: str, source_id: int) -> frozenset[str]:
+    """Blocks of a source that are in the shard's ledger."""
+    cursor.execute(f"select block_id::text from {raw_schema}.loaded_blocks where source_id = %s", (source_id,))
+    return frozenset(row[0] for row in cursor)
+
+
+def site_overrides(cursor: Any, keys: str, source_id: int) -> Sites:
+    """What people decided on time zone and day start, by the source's own site keys."""
+    cursor.execute(
+        f"""
+        select
+            site.natural_key, greatest(map.valid_from, setting.valid_from), least(map.valid_to, setting.valid_to),
+            setting.timezone, setting.day_start
+        from {keys}.source_location as site
+        inner join {keys}.location_map as map on map.source_location_id = site.id
+        inner join {keys}.location_setting as setting
+            on setting.location_id = map.location_id
+            and setting.valid_from < map.valid_to and map.valid_from < setting.valid_to
+        where site.source_id = %s and setting.decided_by <> 'vendor'
+        """,
+        (source_id,),
+    )
+    found: dict[str, list[SiteSetting]] = defaultdict(list)
+    for site, valid_from, valid_to, timezone, day_start in cursor:
+        found[site].append(SiteSetting(valid_from, valid_to, timezone, day_start))
+    return Sites(found)

@@ -5,20 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-# ISO 4217: every currency that has not two decimals and that a till has been seen to use.
-DECIMALS = {
-    "JPY": 0,
-    "KRW": 0,
-    "VND": 0,
-    "CLP": 0,
-    "ISK": 0,
-    "XAF": 0,
-    "XOF": 0,
-    "BHD": 3,
-    "KWD": 3,
-    "OMR": 3,
-    "TND": 3,
-}
+# ISO 4217: every currency with other than two decimals.
+DECIMALS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "XAF": 0, "XOF": 0} | {"BHD": 3, "KWD": 3, "OMR": 3}
 
 
 def from_minor(money: dict[str, Any] | None) -> Decimal:

@@ -116,7 +116,7 @@ def lines(store_url: str, block: StoredBlock) -> Iterator[bytes]:
     fs, _ = fsspec.core.url_to_fs(store_url)
     digest, count = hashlib.sha256(), 0
     with fs.open(block.path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as plain:
-        for line in io.BufferedReader(plain):  # type: ignore[type-var]
+        for line in io.BufferedReader(plain):
             digest.update(line)
             count += 1
             yield line

@@ -33,7 +33,7 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
         days[order["id"]] = day
         into = totals[day, _currency(order)]
         state = order.get("state")
-        if order.get("line_items") or order.get("service_charges"):
+        if order.get("line_items") or order.get("service_charges") or not order.get("returns"):
             if state == "COMPLETED":
                 _sale(order, into)
             elif state == "OPEN":
@@ -48,7 +48,8 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
             day = days.get(payment.get("order_id", "")) or business_date(payment["location_id"], payment["created_at"])
             totals[day, payment["total_money"]["currency"]]["payments"] += from_minor(payment["total_money"])
     for refund in records.get("refunds", ()):
-        if refund["status"] == "COMPLETED":
+        # A pending refund whose return order is there only waits for the bank.
+        if refund["status"] == "COMPLETED" or (refund["status"] == "PENDING" and refund.get("order_id") in days):
             day = days.get(refund.get("order_id", "")) or business_date(refund["location_id"], refund["created_at"])
             totals[day, refund["amount_money"]["currency"]]["refunds"] += from_minor(refund["amount_money"])
     for (day, currency), sums in totals.items():
@@ -85,10 +86,8 @@ def _gross(order: Record) -> Decimal:
 
 
 def _discount(order: Record) -> Decimal:
-    return sum(
-        (from_minor(line.get("total_discount_money")) for line in order.get("line_items", ()) if not _is_gift_card(line)),
-        Decimal(0),
-    )
+    goods = [line for line in order.get("line_items", ()) if not _is_gift_card(line)]
+    return sum((from_minor(line.get("total_discount_money")) for line in goods), Decimal(0))
 
 
 def _sale(order: Record, into: Totals) -> None:
@@ -97,7 +96,8 @@ def _sale(order: Record, into: Totals) -> None:
     into["discount"] += _discount(order)
     into["tax"] += from_minor(order.get("total_tax_money"))
     into["tip"] += from_minor(order.get("total_tip_money"))
-    into["gift_card_sold"] += sum((from_minor(line["total_money"]) for line in lines if _is_gift_card(line)), Decimal(0))
+    cards = [from_minor(line["total_money"]) for line in lines if _is_gift_card(line)]
+    into["gift_card_sold"] += sum(cards, Decimal(0))
     for charge in order.get("service_charges", ()):
         kind = "gratuity" if charge.get("type") == "AUTO_GRATUITY" else "service_charge"
         into[kind] += from_minor(charge.get("applied_money") or charge.get("amount_money"))
