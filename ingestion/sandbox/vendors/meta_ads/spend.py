@@ -74,15 +74,16 @@ def row(account: Account, campaign: Campaign, day: date, now: datetime) -> Mappi
     if age < 0 or not campaign.first <= day <= campaign.last:
         return None
     key = (account.number, campaign.number, day)
-    index = account.campaigns.index(campaign)
+    running = [c for c in account.campaigns if c.first <= day <= c.last]
+    over_reported = running[day.toordinal() % len(running)] is campaign
     smallest = min(account.campaigns, key=lambda c: c.daily)
     if campaign is smallest and day.toordinal() % 9 == 0 and age >= CREDITED_AFTER:
         return None
     final = campaign.daily * account.weekdays[day.weekday()] * _factor(Decimal("0.8"), Decimal("0.4"), "spend", *key)
     volume = final
-    if draw("uncharged", *key) < 0.02:
+    if draw("uncharged", *key) < 0.02 and not over_reported:
         final = Decimal(0)
-    if (day.toordinal() + index) % len(account.campaigns) == 0 and age < CREDITED_AFTER:
+    if over_reported and age < CREDITED_AFTER:
         over = _factor(Decimal("1.04"), Decimal("0.08"), "invalid", *key)
         final, volume = final * over, volume * over
     if age == 0:

@@ -7,6 +7,9 @@ from ingestion.sandbox.http import Answer, Request
 from ingestion.sandbox.vendors.meta_ads.accounts import accounts
 from ingestion.sandbox.vendors.meta_ads.api import ApiError, answer, throttled
 
+USAGE = '{"0":[{"type":"ads_insights","call_count":1,"total_cputime":1,"total_time":1}]}'
+"""What Meta tells of a token's use; percentages of what is allowed."""
+
 
 def open_vendor(trade: Trade) -> MetaAdsVendor:
     """Meta with both ad accounts."""
@@ -35,6 +38,7 @@ class MetaAdsVendor:
         """Answer one request."""
         token = request.query.get("access_token") or request.token
         try:
-            return Answer.json(answer(self.accounts, request.origin, request.path, request.query, token, request.now))
+            body = answer(self.accounts, request.origin, request.path, request.query, token, request.now)
+            return Answer.json(body, headers={"X-Business-Use-Case-Usage": USAGE})
         except ApiError as error:
             return Answer.json(error.body(), error.status)

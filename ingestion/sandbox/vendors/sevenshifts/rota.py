@@ -3,8 +3,8 @@
 A shift lead works long weekdays (an overtime week), a crew as large as the half day's orders need, a salaried manager
 office hours, a bartender until half past two where guests stay after midnight, and someone cleans through the night
 from Saturday to Sunday, over every clock change. Each day, at each company, one clock-out is corrected and one doubled
-punch deleted on the next day; every other day somebody forgets to clock out, is clocked out by the system after 20
-hours, and corrected after that.
+punch deleted on the next day; at the two companies in turn somebody forgets to clock out, is clocked out by the system
+after 20 hours, and corrected after that.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class SevenShiftsVendor:
 
     def throttled(self, retry_after: int) -> Answer:
         """429."""
-        error = ApiError(429, "Too many requests", "rate_limited")
+        error = ApiError(429, "Too many requests", "unknown")
         return Answer.json(error.body(), 429, {"Retry-After": str(retry_after)})
 
     def unauthorized(self) -> Answer:
@@ -33,7 +33,7 @@ class SevenShiftsVendor:
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
         if request.method != "GET":
-            return Answer.json(ApiError(405, "Method not allowed", "method_not_allowed").body(), 405)
+            return Answer.json(ApiError(405, "Method not allowed", "unknown").body(), 405)
         try:
             return Answer.json(answer(self.companies, request.path, request.query, request.token, request.now))
         except ApiError as error:
