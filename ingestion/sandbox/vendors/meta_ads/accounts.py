@@ -22,7 +22,7 @@ def accounts(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[s
     jaffle = Account(
         JAFFLE_SHOP,
         TOKENS[JAFFLE_SHOP],
-        "Jaffle Shop",
+        "Jaffle Shop (synthetic)",
         "USD",
         "America/New_York",
         (
@@ -38,7 +38,7 @@ def accounts(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[s
     pizza = Account(
         PIZZA_PLACE,
         TOKENS[PIZZA_PLACE],
-        "Pizza Place",
+        "Pizza Place (synthetic)",
         "USD",
         pizza_place[0].timezone,
         (

@@ -62,7 +62,7 @@ class Place:
             "timezone": self.timezone,
             "timezone_updated": False,
             "hash": f"{self.number * 2654435761 % 2**64:016x}",
-            "mapping_id": "",
+            "mapping_id": "synthetic",
             "department_based_budget": False,
             "holiday_pay": False,
             "auto_send_log_book_time": None,

@@ -88,7 +88,7 @@ class Person:
             "last_login": None,
             "active": True,
             "photo": "",
-            "notes": "",
+            "notes": "Synthetic: an invented person",
             "hire_date": "2018-09-01" if self.payroll else None,
             "timezone": None,
             "type": self.kind,
