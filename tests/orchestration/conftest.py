@@ -15,7 +15,7 @@ from orchestration.transform import Transform
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
 from sharding.settings import Settings
-from tests.orchestration.shop import Shop, open_shop
+from tests.orchestration.shop import Shop, open_shop, write_project
 
 FILES = {
     "dbt_project.yml": """
@@ -105,9 +105,18 @@ def add_source(query: Callable[..., list[Any]], shard: Shard, business: int, nam
     )
 
 
+@pytest.fixture(scope="session")
+def shop_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up vendor and its dbt project; parsed once, since no test changes it."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_project(folder)
+    return folder
+
+
 @pytest.fixture
 def shop(
     tmp_path: Path,
+    shop_project: Path,
     httpserver: HTTPServer,
     settings: Settings,
     make_shard: Callable[..., Shard],
@@ -115,6 +124,6 @@ def shop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Shop]:
     """Two businesses with a till at the made-up vendor."""
-    monkeypatch.setenv("LARDER_INTEGRATIONS_PATH", str(tmp_path / "integrations"))
-    yield open_shop(tmp_path, httpserver, settings, make_shard, register)
+    monkeypatch.setenv("LARDER_INTEGRATIONS_PATH", str(shop_project / "integrations"))
+    yield open_shop(tmp_path, shop_project, httpserver, settings, make_shard, register)
     httpserver.clear()

@@ -143,13 +143,14 @@ def write_project(folder: Path) -> None:
 
 def open_shop(
     folder: Path,
+    project: Path,
     httpserver: HTTPServer,
     settings: Settings,
     make_shard: Callable[..., Shard],
     register: Callable[[Shard], Catalogue],
 ) -> Shop:
-    """Set all of it up under `folder`. The caller puts `folder / "integrations"` on LARDER_INTEGRATIONS_PATH."""
-    write_project(folder)
+    """Set all of it up: secrets and blocks under `folder`, over the files that `write_project(project)` wrote. The
+    caller puts `project / "integrations"` on LARDER_INTEGRATIONS_PATH."""
     shards = make_shard("shard_1"), make_shard("shard_2")
     for shard, business in zip(shards, ("cafe", "diner"), strict=True):
         catalogue = register(shard)
@@ -158,9 +159,9 @@ def open_shop(
         secret.write_text(business)
         config = {"base_url": httpserver.url_for("").rstrip("/")}
         catalogue.add_source(business, "acme", "till", config, f"file:{secret}")
-    installation = Installation.of(settings, catalogue, folder / "project")
+    installation = Installation.of(settings, catalogue, project / "project")
     shop = Shop(installation, shards)
-    transform = replace(installation.transform, clock=shop.clock, deadline=60.0, workers=1)
+    transform = replace(installation.transform, work_dir=project / "dbt", clock=shop.clock, deadline=60.0, workers=1)
     shop.installation = replace(installation, clock=shop.clock, transform=transform)
     for number in (0, 1):
         shop.rows(number, "select {raw}.ensure_stream('acme', 'sales')")

@@ -21,24 +21,18 @@ from orchestration.manifest import load_manifest
 from orchestration.python_model import python_models
 from orchestration.specs import Graph, build_graph
 from orchestration.translator import shards
-from tests.orchestration.shop import Shop, write_project
+from tests.orchestration.shop import Shop
 
 SALES = dg.AssetKey(["marts", "sum_sales_day"])
 FACT = dg.AssetKey(["marts", "fct_sale"])
 
 
-@pytest.fixture(scope="module")
-def small_manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """dbt's manifest of the made-up vendor's project: the same for every test."""
-    folder = tmp_path_factory.mktemp("small")
-    write_project(folder)
-    return load_manifest(folder / "project", folder / "dbt")
-
-
 @pytest.fixture
-def graph(shop: Shop, small_manifest: Any) -> Graph:
+def graph(shop: Shop) -> Graph:
     """The graph of the made-up vendor and its models."""
-    return build_graph({"acme": discover()["acme"]}, small_manifest, python_models())
+    transform = shop.installation.transform
+    manifest = load_manifest(transform.project_dir, transform.work_dir)
+    return build_graph({"acme": discover()["acme"]}, manifest, python_models())
 
 
 @pytest.fixture
