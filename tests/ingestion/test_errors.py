@@ -255,6 +255,14 @@ def test_a_busy_stream_is_left_alone(shop: Shop, vendor: HTTPServer) -> None:
     other.close()
 
 
+def test_the_lock_of_an_extract_that_just_died_is_waited_for(shop: Shop, vendor: HTTPServer) -> None:
+    vendor.expect_request("/items").respond_with_json(GOOD)
+    source, dead = shop.source(base_url=vendor.url_for("")), connect(shop.dsn)
+    assert lock_stream(dead, source.source_id, "items")
+    threading.Timer(0.3, dead.close).start()
+    assert [result.outcome for result in shop.extract(source, make_spec(ITEMS))] == ["block"]
+
+
 def test_a_spec_error_names_file_line_and_field(tmp_path: Any) -> None:
     text = (
         "name: acme\ntitle: Acme\nkind: pos\ndocs: x\nbase_url: x\nauth: {type: bearer}\n"
