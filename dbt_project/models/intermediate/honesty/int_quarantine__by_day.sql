@@ -19,7 +19,8 @@ select
     coalesce(
         refused.business_date,
         (
-            refused.observed_at at time zone coalesce(settings.timezone, 'UTC') - coalesce(settings.day_start, '4 hours')
+            refused.observed_at at time zone coalesce(settings.timezone, 'UTC')
+            - coalesce(settings.day_start, '4 hours')
         )::date
     ) as business_date,
     count(*) as refused_records

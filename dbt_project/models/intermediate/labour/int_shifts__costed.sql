@@ -7,7 +7,7 @@ with parts as (
         businesses.reporting_currency,
         employee_map.employee_id,
         parts.business_date
-            - (extract(isodow from parts.business_date)::integer - businesses.first_weekday + 7) % 7 as week_begins_on
+        - (extract(isodow from parts.business_date)::integer - businesses.first_weekday + 7) % 7 as week_begins_on
     from {{ ref('int_shifts__split') }} as parts
     inner join {{ ref('stg_shard__sources') }} as sources
         on parts.source_id = sources.source_id
@@ -65,7 +65,10 @@ with_overtime as (
 
     select
         *,
-        least(hours_towards_overtime, greatest(running_hours - overtime_weekly_hours, 0))::numeric(19, 6) as overtime_hours
+        least(
+            hours_towards_overtime,
+            greatest(running_hours - overtime_weekly_hours, 0)
+        )::numeric(19, 6) as overtime_hours
     from with_running_hours
 
 )

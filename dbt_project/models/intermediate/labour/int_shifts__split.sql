@@ -46,11 +46,12 @@ beginnings as (
         (dates.business_date::date + coalesce(settings.day_start, '4 hours'))
         at time zone coalesce(settings.timezone, 'UTC') as day_begins_at
     from shifts
-    cross join lateral generate_series(
-        (shifts.clocked_in_at at time zone 'UTC')::date - 2,
-        (shifts.counted_to at time zone 'UTC')::date + 2,
-        interval '1 day'
-    ) as dates (business_date)
+    cross join
+        generate_series(
+            (shifts.clocked_in_at at time zone 'UTC')::date - 2,
+            (shifts.counted_to at time zone 'UTC')::date + 2,
+            interval '1 day'
+        ) as dates (business_date)
     inner join {{ ref('keys_location_map') }} as location_map
         on shifts.source_location_id = location_map.source_location_id
         and dates.business_date >= location_map.valid_from

@@ -1,3 +1,7 @@
+{%- set measures = [
+    'gross_sales', 'discount', 'returns', 'net_product_sales', 'service_charge', 'net_sales', 'tax', 'total_collected',
+    'void_amount', 'open_sales',
+] -%}
 {{
     config(
         unique_key=['location_id', 'business_date', 'currency'],
@@ -38,17 +42,34 @@ known_from as (
         currency,
         min(first_day) filter (where subject = 'sales') as sales_from,
         min(first_day) filter (where subject = 'labour') as labour_from,
-        min(first_day) filter (where subject = 'spend') as spend_from
+        min(first_day) filter (where subject = 'spend') as spend_from,
+        max(last_day) filter (where subject = 'sales') as sales_to,
+        max(last_day) filter (where subject = 'labour') as labour_to
     from (
-        select location_id, currency, min(business_date) as first_day, 'sales' as subject
+        select
+            location_id,
+            currency,
+            min(business_date) as first_day,
+            max(business_date) as last_day,
+            'sales' as subject
         from sales
         group by location_id, currency
         union all
-        select location_id, currency, min(business_date) as first_day, 'labour' as subject
+        select
+            location_id,
+            currency,
+            min(business_date) as first_day,
+            max(business_date) as last_day,
+            'labour' as subject
         from labour
         group by location_id, currency
         union all
-        select location_id, currency, min(business_date) as first_day, 'spend' as subject
+        select
+            location_id,
+            currency,
+            min(business_date) as first_day,
+            max(business_date) as last_day,
+            'spend' as subject
         from spend
         group by location_id, currency
     ) as first_days
@@ -64,19 +85,15 @@ last_days as (
         known_from.currency,
         locations.business_id,
         greatest(
-            (select max(sales.business_date) from sales where sales.location_id = known_from.location_id),
-            (select max(labour.business_date) from labour where labour.location_id = known_from.location_id),
+            known_from.sales_to,
+            known_from.labour_to,
             case
-                when locations.is_active
-                    then (clock.now at time zone coalesce(settings.timezone, 'UTC') - coalesce(settings.day_start, '4 hours'))::date
+                when locations.is_active then (clock.now at time zone locations.timezone - locations.day_start)::date
             end
         ) as last_day
     from known_from
     inner join {{ ref('dim_location') }} as locations
         on known_from.location_id = locations.location_id
-    left join {{ ref('keys_location_setting') }} as settings
-        on known_from.location_id = settings.location_id
-        and settings.valid_to = 'infinity'
     cross join {{ ref('stg_shard__clock') }} as clock
 
 ),
@@ -110,8 +127,11 @@ joined as (
         case when days.business_date >= days.sales_from then coalesce(sales.order_count, 0) end as order_count,
         sales.covers,
         -- an unrecorded cash tip is NULL, a day without a sale has none
-        case when sales.location_id is not null then sales.tip when days.business_date >= days.sales_from then 0 end as tip,
-        {%- for measure in ['gross_sales', 'discount', 'returns', 'net_product_sales', 'service_charge', 'net_sales', 'tax', 'total_collected', 'void_amount', 'open_sales'] %}
+        case
+            when sales.location_id is not null then sales.tip
+            when days.business_date >= days.sales_from then 0
+        end as tip,
+        {%- for measure in measures %}
         case when days.business_date >= days.sales_from then coalesce(sales.{{ measure }}, 0) end as {{ measure }},
         {%- endfor %}
 

@@ -6,9 +6,7 @@ with source as (
 
 renamed as (
 
-    select
-        -- times
-        coalesce(max(now), now()) as now
+    select coalesce(max(now), now()) as now
 
     from source
 

@@ -1,0 +1,9 @@
+{{ config(severity='warn') }}
+
+-- Salaried people whose home location nobody knows: their cost is in no location's day.
+select
+    source_employee_id,
+    sum(salaried_cost) as salaried_cost
+from {{ ref('int_salaries__by_day') }}
+where location_id is null
+group by source_employee_id
