@@ -26,7 +26,7 @@ ORDERS = {
 }  # fmt: skip
 ITEMS = {
     "name": "items", "about": "Read whole", "path": "/items", "records": "data", "natural_key": "id",
-    "deletes": "snapshot",
+    "modified": {"path": "changed"}, "deletes": "snapshot",
 }  # fmt: skip
 SPEND = {
     "name": "spend", "about": "Days, read whole", "path": "/spend", "records": "data", "natural_key": ["id", "day"],

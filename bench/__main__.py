@@ -1,0 +1,116 @@
+"""`python -m bench`: what the way of the data costs on this machine, as a table. Nothing is asserted."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.loads import BUSINESS, make_blocks, measure, median, server
+from bench.measure import Cost
+from bench.way import measure_way
+from cli.output import Output
+from ingestion.blocks import BlockStore
+
+WAYS = {
+    "bare_copy": "bare COPY of payload rows",
+    "ours": "block → raw, published",
+    "dlt_default": "dlt's default: nested",
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    options.add_argument("--orders", type=int, default=50_000, help="generated orders (default: %(default)s)")
+    options.add_argument("--runs", type=int, default=3, help="runs of which the median is shown (default: %(default)s)")
+    options.add_argument("--only", choices=("loads", "way"), help="one half of it")
+    given = options.parse_args()
+    out = Output()
+    out.say(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; load {os.getloadavg()[0]}"
+    )
+    if given.only != "way":
+        loads(out, given.orders, given.runs)
+    if given.only != "loads":
+        way(out)
+
+
+def loads(out: Output, orders: int, runs: int) -> None:
+    """The same orders three ways, one block by a warm process, and memory at many blocks."""
+    with _home() as home, server(home) as (settings, pid):
+        store = BlockStore(f"file://{home / 'blocks'}")
+        source_id = BUSINESS << 45 | 1
+        manifests = make_blocks(store, source_id, orders, max(1, orders // 6250))
+        costs: dict[str, Cost] = {}
+        for name, label in WAYS.items():
+            print(f"… {label}, {runs} runs", file=sys.stderr, flush=True)
+            costs[name] = median(measure(name, settings, pid, store, manifests, runs))
+        rows = [_row(WAYS[name], cost, costs["bare_copy"]) for name, cost in costs.items()]
+        megabytes = sum(manifest.bytes for manifest in manifests) / 1e6
+        out.table(rows, f"{orders:,} generated orders, {megabytes:.0f} MB of JSON; process warm, medians of {runs}")
+        ours, nested = costs["ours"].cpu, costs["dlt_default"].cpu
+        out.say(f"goal: at most 2.5 × the CPU of the bare COPY; dlt's default costs {nested / ours:.1f} × ours\n")
+
+        print("… one block, and many blocks", file=sys.stderr, flush=True)
+        single = median(measure("one_block", settings, pid, store, make_blocks(store, source_id, 210, 21), runs))
+        many = median(measure("ours", settings, pid, store, make_blocks(store, source_id, orders, 1000), 1))
+        rows = [
+            {"what": "one block of 10 orders, warm process: CPU s", "measured": round(single.cpu, 3), "goal": "≤ 0.25"},
+            {"what": "one block of 10 orders, warm process: wall s", "measured": round(single.wall, 3), "goal": ""},
+            {"what": f"{orders:,} orders in 1,000 blocks: CPU s", "measured": round(many.cpu, 2), "goal": ""},
+            {"what": "peak memory at 1,000 blocks: MB", "measured": round(many.peak_mb), "goal": "< 400"},
+        ]
+        out.table(rows, "loading")
+
+
+def way(out: Output) -> None:
+    """The vendor's change on its way to the marts, and how fast a vendor is read."""
+    with _home() as home:
+        print("… a vendor's ten minutes to the marts", file=sys.stderr, flush=True)
+        cycles = measure_way(home)
+    for title, steps in (("first cycle: everything the vendor has", cycles.first), ("a cycle later", cycles.later)):
+        rows = [
+            {
+                "step": step.name,
+                "wall s": round(step.wall, 2),
+                "client CPU s": round(step.cpu, 2),
+                "handled": step.handled,
+            }
+            for step in steps
+        ]
+        total = sum(step.wall for step in steps)
+        rows.append({"step": "vendor's change → mart", "wall s": round(total, 2)})
+        out.table(rows, title, columns=("step", "wall s", "client CPU s", "handled"))
+    out.say(f"extraction: {cycles.orders_per_cpu_second:,.0f} orders a second of a core; goal ≥ 3,000")
+
+
+def _row(label: str, cost: Cost, bare: Cost) -> dict[str, object]:
+    return {
+        "way": label,
+        "wall s": round(cost.wall, 2),
+        "CPU s": round(cost.cpu, 2),
+        "client": round(cost.client, 2),
+        "Postgres": round(cost.postgres, 2),
+        "× bare": round(cost.cpu / bare.cpu, 2),
+        "peak MB": round(cost.peak_mb),
+    }
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """A home that Postgres can reach also where it runs as another user."""
+    home = Path(tempfile.mkdtemp(prefix="larder-bench-", dir="/var/tmp"))
+    home.chmod(0o755)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)
+
+
+if __name__ == "__main__":
+    main()
