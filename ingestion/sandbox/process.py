@@ -69,7 +69,7 @@ def up(home: Path) -> Running:
 
 
 def down(home: Path) -> bool:
-    """Stop the sandbox of this home; whether one ran."""
+    """Stop the sandbox of this home; whether one ran. The state file stays: the next start takes the same ports."""
     found = running(home)
     if not found:
         return False
@@ -80,7 +80,6 @@ def down(home: Path) -> bool:
         time.sleep(0.05)  # polling another process's end
     if _is_ours(found.pid, home):
         os.kill(found.pid, signal.SIGKILL)
-    state_file(home).unlink(missing_ok=True)
     return True
 
 

@@ -20,12 +20,20 @@ def encoded(record: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A record as it is from `since` on. `group` is what a vendor filters by (a site)."""
+    """A record as it is from `since` on. `group` is what a vendor filters by (a site).
+
+    Its JSON is made when it is asked for: making all of it at the start would take seconds and hundreds of megabytes.
+    """
 
     since: datetime
     key: str
     group: str
-    body: bytes
+    record: Callable[[], object]
+
+    @property
+    def body(self) -> bytes:
+        """The record as it goes over the wire."""
+        return encoded(self.record())
 
 
 class Timeline:

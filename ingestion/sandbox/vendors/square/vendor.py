@@ -8,13 +8,16 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from ingestion.sandbox.data import OPENS_AT, Trade
 from ingestion.sandbox.http import Answer, Request
+from ingestion.sandbox.story import Story, tell
 from ingestion.sandbox.timeline import State, Timeline, encoded
-from ingestion.sandbox.vendors.square.orders import location_id, till, variation_id
+from ingestion.sandbox.vendors.square.orders import location_id, variation_id
+from ingestion.sandbox.vendors.square.till import DAILY, SHARES, Till
 
 TOKEN = "sandbox-square-jaffle-shop"
 CURSOR_LIFE = 300.0
@@ -43,12 +46,13 @@ class SquareVendor:
     rate = 50
 
     def __init__(self, trade: Trade, clock: Callable[[], float] = time.time) -> None:
-        tills = [till(order, trade.jaffle_tax_rates[order.site]) for order in trade.jaffle]
-        self.orders = Timeline(s for t in tills for s in t.orders)
-        self.payments = Timeline(s for t in tills for s in t.payments)
-        self.refunds = Timeline(s for t in tills for s in t.refunds)
+        stories = tell(trade.jaffle, "square", SHARES, DAILY, two_lines=frozenset({"edited"}))
+        till, plain = Till(), Story()
+        for order in trade.jaffle:
+            till.ring(order, stories.get(order.id, plain), trade.jaffle_tax_rates[order.site])
+        self.orders, self.payments, self.refunds = map(Timeline, (till.orders, till.payments, till.refunds))
         self.locations = _locations(trade)
-        self.catalog = _catalog(trade)
+        self.catalog = [State(EPOCH, o["id"], o["type"], partial(dict, o)) for o in _catalog(trade)]
         self._clock = clock
 
     def throttled(self, retry_after: int) -> Answer:
@@ -75,7 +79,7 @@ class SquareVendor:
                 return encoded({"locations": self.locations})
             case "GET", "/v2/catalog/list":
                 types = set(request.query.get("types", "ITEM,CATEGORY").split(","))
-                found = [encoded(o) for o in self.catalog if o["type"] in types]
+                found = [o for o in self.catalog if o.group in types]
                 return self._page(request, "objects", found, request.query.get("cursor"), 100)
             case "POST", "/v2/orders/search":
                 return self._search(request)
@@ -105,7 +109,7 @@ class SquareVendor:
         limit = int(body.get("limit", 500))
         if not 0 < limit <= 1000:
             raise _bad("limit", "must be between 1 and 1000")
-        return self._page(request, "orders", _bodies(found), body.get("cursor"), limit)
+        return self._page(request, "orders", found, body.get("cursor"), limit)
 
     def _money(self, request: Request, name: str, timeline: Timeline) -> bytes:
         query = request.query
@@ -116,13 +120,13 @@ class SquareVendor:
             groups = frozenset([self.locations[0]["id"]])  # left out, Square answers for the main location
         found = timeline.between(start, end, request.now, groups)
         limit = min(int(query.get("limit", 100)), 100)
-        return self._page(request, name, _bodies(found), query.get("cursor"), limit)
+        return self._page(request, name, found, query.get("cursor"), limit)
 
-    def _page(self, request: Request, name: str, found: Sequence[bytes], cursor: str | None, limit: int) -> bytes:
+    def _page(self, request: Request, name: str, found: Sequence[State], cursor: str | None, limit: int) -> bytes:
         """One page, and the cursor of the next. A cursor belongs to its query and dies after five minutes."""
         query = _query_hash(request)
         start = self._position(cursor, query) if cursor else 0
-        page = found[start : start + limit]
+        page = [state.body for state in found[start : start + limit]]
         parts = [f'"{name}":['.encode() + b",".join(page) + b"]"] if page or name != "refunds" else []
         if start + limit < len(found):
             opaque = f"{start + limit}:{query}:{self._clock():.3f}"
@@ -139,10 +143,6 @@ class SquareVendor:
         if self._clock() - float(issued) > CURSOR_LIFE:
             raise _invalid_cursor("The cursor has expired.")
         return int(position)
-
-
-def _bodies(states: Sequence[State]) -> list[bytes]:
-    return [s.body for s in states]
 
 
 def _span(start: str | None, end: str | None) -> tuple[datetime, datetime]:

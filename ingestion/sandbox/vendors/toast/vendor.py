@@ -9,8 +9,10 @@ from typing import Any
 
 from ingestion.sandbox.data import BAR_SITE, JAFFLE_ZONES, PIZZA_SITE, PIZZA_ZONE, Product, Trade
 from ingestion.sandbox.http import Answer, Request
+from ingestion.sandbox.story import Story, tell
 from ingestion.sandbox.timeline import Timeline
-from ingestion.sandbox.vendors.toast.orders import CLOSEOUT_HOUR, MODIFIER, guid, states
+from ingestion.sandbox.vendors.toast.orders import DAILY, SHARES, states
+from ingestion.sandbox.vendors.toast.visit import CLOSEOUT_HOUR, MODIFIER, guid
 
 BAR, PIZZA = guid("restaurant", "brooklyn bar"), guid("restaurant", "pizza place")
 # Client of the API, its secret, and the restaurants it may read.
@@ -42,8 +44,10 @@ class ToastVendor:
     rate = 20
 
     def __init__(self, trade: Trade) -> None:
+        two_lines, plain = frozenset({"void_line"}), Story()
+        told = tell(trade.pizza, "toast", SHARES, DAILY, two_lines) | tell(trade.bar, "toast", SHARES, (), two_lines)
         every = [(order, PIZZA) for order in trade.pizza] + [(order, BAR) for order in trade.bar]
-        self.orders = Timeline(state for order, restaurant in every for state in states(order, restaurant))
+        self.orders = Timeline(s for o, restaurant in every for s in states(o, told.get(o.id, plain), restaurant))
         self.restaurants = {
             PIZZA: _restaurant(PIZZA, "Pizza Place", PIZZA_SITE, "IL", PIZZA_ZONE),
             BAR: _restaurant(BAR, "Jaffle Brooklyn Bar", BAR_SITE, "NY", JAFFLE_ZONES[BAR_SITE]),
