@@ -37,4 +37,4 @@ bench: $(STAMP)  ## the benchmark: bare COPY, ours, dlt's default
 	@$(BIN)/python -m bench
 
 clean:  ## stop what this project started (only that) and remove its data
-	@if test -x $(BIN)/larder; then $(BIN)/larder clean; else echo "nothing to clean"; fi
+	@if test -x $(BIN)/larder; then $(BIN)/larder clean --yes; else echo "nothing to clean"; fi
