@@ -29,7 +29,7 @@ select
     sales.covers,
     sales.service_charge,
     sales.gratuity,
-    sales.tax_on_charges,
+    sales.tax,
     sales.tip,
     sales.rounding,
     sales.vendor_total

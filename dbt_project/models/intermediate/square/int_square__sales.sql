@@ -8,17 +8,6 @@ with orders as (
 
 ),
 
-lines as (
-
-    select
-        source_id,
-        order_key,
-        sum(tax) as tax
-    from {{ ref('stg_square__order_lines') }}
-    group by source_id, order_key
-
-),
-
 service_charges as (
 
     select
@@ -57,14 +46,11 @@ select
     null as covers,
     coalesce(service_charges.service_charge, 0) as service_charge,
     coalesce(service_charges.gratuity, 0) as gratuity,
-    coalesce(orders.tax, 0) - coalesce(lines.tax, 0) as tax_on_charges,
+    coalesce(orders.tax, 0) as tax,
     case when orders.is_cash_without_tips and coalesce(orders.tip, 0) = 0 then null else coalesce(orders.tip, 0) end as tip,
     coalesce(orders.rounding, 0) as rounding,
     orders.total as vendor_total
 from orders
-left join lines
-    on orders.source_id = lines.source_id
-    and orders.order_key = lines.order_key
 left join service_charges
     on orders.source_id = service_charges.source_id
     and orders.order_key = service_charges.order_key

@@ -1,22 +1,55 @@
 -- One row per discount and line. A discount on a selection is given on it; one on the whole check is already in the
 -- lines' prices: what a line lost beyond its own discounts is shared out to the check's discounts by their amounts, by
 -- differences of a rounded running total, so that the parts add up.
-with lines as (
+with discounted as (
 
     select
-        sale_items.source_id,
-        sale_items.natural_key,
-        sale_items.sale_key,
-        sale_items.currency,
-        sale_items.discount,
+        selections.source_id,
+        selections.order_key as sale_key,
+        selections.order_key || '|' || selections.selection_key as natural_key,
+        selections.order_key || '|' || selections.parent_selection_key as parent_key,
         selections.check_key,
+        selections.is_void,
+        checks.currency,
+        selections.price_before_discount - selections.price as discount,
         selections.applied_discounts
-    from {{ ref('int_toast__sale_items') }} as sale_items
-    inner join {{ ref('stg_toast__selections') }} as selections
-        on sale_items.source_id = selections.source_id
-        and sale_items.sale_key = selections.order_key
-        and sale_items.natural_key = selections.order_key || '|' || selections.selection_key
-    where sale_items.discount <> 0
+    from {{ ref('stg_toast__selections') }} as selections
+    inner join {{ ref('int_toast__checks') }} as checks
+        on selections.source_id = checks.source_id
+        and selections.order_key = checks.order_key
+        and selections.check_key = checks.check_key
+    where selections.price_before_discount <> selections.price
+
+),
+
+modifiers as (
+
+    select
+        source_id,
+        parent_key,
+        is_void,
+        sum(discount) as discount
+    from discounted
+    group by source_id, parent_key, is_void
+
+),
+
+-- As in int_toast__sale_items: a selection's prices have those of its modifiers in them.
+lines as (
+
+    select
+        discounted.source_id,
+        discounted.sale_key,
+        discounted.natural_key,
+        discounted.check_key,
+        discounted.currency,
+        discounted.applied_discounts,
+        discounted.discount - coalesce(modifiers.discount, 0) as discount
+    from discounted
+    left join modifiers
+        on discounted.source_id = modifiers.source_id
+        and discounted.natural_key = modifiers.parent_key
+        and discounted.is_void = modifiers.is_void
 
 ),
 

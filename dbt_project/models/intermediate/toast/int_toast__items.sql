@@ -3,7 +3,7 @@ select
     item_key as natural_key,
     item_name,
     null as variation_name,
-    null as category_name,
+    item_type as category_name,
     coalesce(sku, plu) as sku,
     null as list_price,
     null as currency,

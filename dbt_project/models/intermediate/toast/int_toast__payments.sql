@@ -38,5 +38,11 @@ select
     paid_at,
     amount,
     case when payment_type = 'CASH' then nullif(tip, 0) else coalesce(tip, 0) end as tip,  -- nobody records a cash tip: unknown
-    processing_fee
+    processing_fee,
+    refund_transaction_key,
+    is_refunded,
+    refund_amount,
+    tip_refund_amount,
+    refund_business_date,
+    refunded_at
 from payments

@@ -2,26 +2,19 @@
 with refunds as (
 
     select
-        payments.source_id,
-        payments.order_key || '|' || coalesce(payments.refund_transaction_key, payments.payment_key) as natural_key,
-        payments.order_key as sale_key,
-        min(payments.order_key || '|' || payments.payment_key) as payment_key,
-        min(completed.location_key) as location_key,
-        min(completed.currency) as currency,
-        min(payments.refund_business_date) as vendor_business_date,
-        min(payments.refunded_at) as refunded_at,
-        sum(payments.refund_amount) as amount,
-        sum(payments.tip_refund_amount) as tip
-    from {{ ref('stg_toast__payments') }} as payments
-    inner join {{ ref('int_toast__payments') }} as completed
-        on payments.source_id = completed.source_id
-        and payments.order_key = completed.sale_key
-        and payments.order_key || '|' || payments.payment_key = completed.natural_key
-    where payments.is_refunded and completed.payment_status = 'completed'
-    group by
-        payments.source_id,
-        payments.order_key,
-        coalesce(payments.refund_transaction_key, payments.payment_key)
+        source_id,
+        coalesce(sale_key || '|' || refund_transaction_key, natural_key) as natural_key,
+        sale_key,
+        min(natural_key) as payment_key,
+        min(location_key) as location_key,
+        min(currency) as currency,
+        min(refund_business_date) as vendor_business_date,
+        min(refunded_at) as refunded_at,
+        sum(refund_amount) as amount,
+        sum(tip_refund_amount) as tip
+    from {{ ref('int_toast__payments') }}
+    where is_refunded and payment_status = 'completed'
+    group by source_id, sale_key, coalesce(sale_key || '|' || refund_transaction_key, natural_key)
 
 ),
 

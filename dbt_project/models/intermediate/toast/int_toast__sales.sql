@@ -12,17 +12,6 @@ with checks as (
 
 ),
 
-lines as (
-
-    select
-        source_id,
-        sale_key,
-        sum(tax_included + tax_added) filter (where not is_void) as tax
-    from {{ ref('int_toast__sale_items') }}
-    group by source_id, sale_key
-
-),
-
 service_charges as (
 
     select
@@ -77,7 +66,7 @@ select
     nullif(orders.guests, 0) as covers,
     coalesce(service_charges.service_charge, 0) as service_charge,
     coalesce(service_charges.gratuity, 0) as gratuity,
-    coalesce(checks.tax, 0) - coalesce(lines.tax, 0) as tax_on_charges,
+    coalesce(checks.tax, 0) as tax,
     tips.tip,
     0 as rounding,
     checks.total as vendor_total
@@ -85,9 +74,6 @@ from {{ ref('stg_toast__orders') }} as orders
 inner join checks
     on orders.source_id = checks.source_id
     and orders.order_key = checks.order_key
-left join lines
-    on orders.source_id = lines.source_id
-    and orders.order_key = lines.sale_key
 left join service_charges
     on orders.source_id = service_charges.source_id
     and orders.order_key = service_charges.order_key

@@ -13,7 +13,6 @@ with lines as (
         sum(discount) as discount,
         sum(comp) as comp,
         sum(tax_included) as tax_included,
-        sum(tax_added) as tax_added,
         sum(gift_card_sold) as gift_card_sold,
         sum(donations) as donations,
         sum(void_amount) as void_amount,
@@ -32,7 +31,7 @@ sales as (
         sale_status = 'completed' as is_counted,
         case when sale_status = 'completed' then service_charge else 0 end as counted_service_charge,
         case when sale_status = 'completed' then gratuity else 0 end as counted_gratuity,
-        case when sale_status = 'completed' then tax_on_charges else 0 end as counted_tax_on_charges,
+        case when sale_status = 'completed' then tax else 0 end as counted_tax,
         case when sale_status = 'completed' then tip end as counted_tip,
         case when sale_status = 'completed' then rounding else 0 end as counted_rounding
     from {{ ref('int_sales__dated') }}
@@ -66,21 +65,19 @@ select
     sales.counted_service_charge as service_charge,
     coalesce(lines.gross_sales - lines.discount, 0) + sales.counted_service_charge as net_sales,
     coalesce(lines.tax_included, 0) as tax_included,
-    coalesce(lines.tax_added, 0) + sales.counted_tax_on_charges as tax_added,
-    coalesce(lines.tax_included + lines.tax_added, 0) + sales.counted_tax_on_charges as tax,
+    sales.counted_tax - coalesce(lines.tax_included, 0) as tax_added,  -- that of charges is on no line
+    sales.counted_tax as tax,
     sales.counted_tip as tip,
     sales.counted_gratuity as gratuity,
     coalesce(lines.gift_card_sold, 0) as gift_card_sold,
     coalesce(lines.donations, 0) as donations,
     sales.counted_rounding as rounding,
     coalesce(
-        lines.gross_sales - lines.discount
-        + lines.tax_included + lines.tax_added
-        + lines.gift_card_sold + lines.donations,
+        lines.gross_sales - lines.discount + lines.gift_card_sold + lines.donations,
         0
     )
     + sales.counted_service_charge
-    + sales.counted_tax_on_charges
+    + sales.counted_tax
     + coalesce(sales.counted_tip, 0)
     + sales.counted_gratuity
     + sales.counted_rounding as total_collected,

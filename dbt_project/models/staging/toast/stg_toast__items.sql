@@ -14,6 +14,7 @@ renamed as (
 
         -- strings
         payload ->> 'name' as item_name,
+        payload ->> 'type' as item_type,
         payload ->> 'plu' as plu,
         payload ->> 'sku' as sku
     from source
