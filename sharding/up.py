@@ -10,6 +10,7 @@ import psycopg2
 from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.credentials import password_of
+from sharding.dbt_profiles import write_profiles
 from sharding.errors import LarderError
 from sharding.instances import instance_dsn
 from sharding.migrate import migrate_control
@@ -58,6 +59,7 @@ def up(settings: Settings, say: Say = lambda line: None) -> Catalogue:
                 catalogue.add_shard(shard, instance, database)
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda shard: _provision(shard, settings, say), catalogue.shards()))
+    write_profiles(catalogue.shards(), settings.home)
     return catalogue
 
 

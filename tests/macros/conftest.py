@@ -25,7 +25,10 @@ PROJECT = {
     "config-version": 2,
     "profile": "larder",
     "on-run-start": ["{{ prepare_model_change() }}"],
-    "flags": {"send_anonymous_usage_stats": False, "warn_error_options": {"silence": ["UnsupportedConstraintMaterialization"]}},
+    "flags": {
+        "send_anonymous_usage_stats": False,
+        "warn_error_options": {"silence": ["UnsupportedConstraintMaterialization"]},
+    },
     "models": {"larder": {"+schema": "marts", "keys": {"+schema": "keys", "+materialized": "key_table"}}},
 }
 

@@ -131,7 +131,10 @@ def test_indexes_are_made_once_and_also_later(menu: Any) -> None:
 
 @pytest.mark.parametrize(
     ("row", "problem"),
-    [("(null, 'ghost', 1)", "1 row(s) with a null key (id)"), ("(1, 'soup again', 1)", "1 row(s) with a repeated key (id)")],
+    [
+        ("(null, 'ghost', 1)", "1 row(s) with a null key (id)"),
+        ("(1, 'soup again', 1)", "1 row(s) with a repeated key (id)"),
+    ],
 )
 def test_a_key_that_identifies_no_row_is_refused(menu: Any, row: str, problem: str) -> None:
     before = rows(menu)
@@ -184,7 +187,8 @@ def test_scope_limits_what_is_compared_and_deleted(menu: Any) -> None:
               ~ " select 1 as id, 'broth'::text as name, 4.5::numeric as price") -%}
           {%- set counts = apply_difference(target, result, ['id'], scope='id < 3') -%}
           {%- do run_query("create table public.difference as select * from " ~ difference_relation(target)) -%}
-          {%- do run_query("create table public.counts as select " ~ counts.inserted ~ " as i, " ~ counts.deleted ~ " as d") -%}
+          {%- do run_query("create table public.counts as"
+              ~ " select " ~ counts.inserted ~ " as i, " ~ counts.deleted ~ " as d") -%}
           {%- do run_query("commit") -%}
         {% endmacro %}
     """)

@@ -41,7 +41,9 @@ def prepare(project: Any) -> Any:
     project.model("keys_sale", SALES, "keys")
     project.model("keys_source_employee", PEOPLE, "keys")
     project.model("keys_employee", EMPLOYEES, "keys")
-    project.model("keys_employee_map", "{{ config(materialized='conformed_map') }} -- {{ ref('keys_employee') }}", "keys")
+    project.model(
+        "keys_employee_map", "{{ config(materialized='conformed_map') }} -- {{ ref('keys_employee') }}", "keys"
+    )
     return project
 
 
@@ -159,5 +161,5 @@ def test_a_shard_behind_a_namespace(make_project: Callable[..., Any]) -> None:
     sell(keys, PLAIN, "a")
     hire(keys, 1, "ana", None, None)
     keys.build()
-    assert keys.sql("select id from acme_keys.sale") == [(make_id(PLAIN, 3),)]
+    assert keys.sql("select source_id from acme_keys.sale") == [(make_id(PLAIN, 1),)]
     assert keys.sql("select count(*) from acme_meta.model_change where model = 'keys_sale'") == [(1,)]

@@ -9,7 +9,9 @@ import pytest
 from sharding.ids import make_id
 
 VIEW = "{{ config(materialized='shard_view') }} "
-STAGED = VIEW + "select source_id, natural_key, payload ->> 'name' as name from {{ source('raw_%s', 'orders_current') }}"
+STAGED = (
+    VIEW + "select source_id, natural_key, payload ->> 'name' as name from {{ source('raw_%s', 'orders_current') }}"
+)
 UNION = {
     "columns": [
         {"name": "source_id", "data_type": "bigint"},
@@ -28,7 +30,9 @@ def vendors(project: Any) -> Any:
         )
         project.model(f"stg_{vendor}__orders", STAGED % vendor, f"staging/{vendor}")
         project.model(
-            f"int_{vendor}__orders", VIEW + f"select * from {{{{ ref('stg_{vendor}__orders') }}}}", f"intermediate/{vendor}"
+            f"int_{vendor}__orders",
+            VIEW + f"select * from {{{{ ref('stg_{vendor}__orders') }}}}",
+            f"intermediate/{vendor}",
         )
     (project.folder / "macros/feeding.sql").write_text(
         "{% macro integrations_feeding(entity) %}{{ return(['alpha', 'beta']) }}{% endmacro %}"
@@ -40,7 +44,9 @@ def vendors(project: Any) -> Any:
 
 
 def connect(project: Any, vendor: str, number: int) -> None:
-    project.sql("insert into {keys}.source (id, integration, name) values (%s, %s, %s)", make_id(7, number), vendor, vendor)
+    project.sql(
+        "insert into {keys}.source (id, integration, name) values (%s, %s, %s)", make_id(7, number), vendor, vendor
+    )
 
 
 def views(project: Any) -> set[str]:
@@ -86,6 +92,8 @@ def test_grants_and_dependants_survive_a_partial_build(vendors: Any) -> None:
 
 def test_a_changed_column_makes_the_views_anew(vendors: Any) -> None:
     vendors.build()
-    vendors.model("stg_alpha__orders", (STAGED % "alpha").replace("natural_key,", "natural_key, 1 as more,"), "staging/alpha")
+    vendors.model(
+        "stg_alpha__orders", (STAGED % "alpha").replace("natural_key,", "natural_key, 1 as more,"), "staging/alpha"
+    )
     vendors.build()
     assert views(vendors) == {"stg_alpha__orders", "int_alpha__orders", "int_orders__unioned"}
