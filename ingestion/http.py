@@ -19,7 +19,7 @@ from ingestion.blocks import HttpEvidence
 from ingestion.budget import Budget, shared_budget
 from ingestion.errors import ConfigError, CredentialsError, LarderError, VendorError
 from ingestion.page import Page
-from ingestion.source import SourceRef, secrets_of
+from ingestion.source import SourceRef, secret_values
 from ingestion.spec import BearerAuth, ErrorClass, IntegrationSpec, LoginAuth, QueryTokenAuth
 
 MAX_PAGE = 256 * 1024 * 1024
@@ -69,10 +69,9 @@ class Client:
     ) -> None:
         """`patience`: seconds that one request may spend on waiting and retrying in all."""
         self._spec, self._source, self._patience, self._sleep = spec, source, patience, sleep
+        self._secrets = secret_values(source, spec)
         self.base_url = str(source.config.get("base_url", spec.base_url)).rstrip("/")
-        fingerprint = hashlib.sha256(
-            "\0".join([self.base_url, *(source.secret.get(name, "") for name in secrets_of(spec))]).encode()
-        ).hexdigest()
+        fingerprint = hashlib.sha256("\0".join([self.base_url, *self._secrets.values()]).encode()).hexdigest()
         rate = source.config.get("requests_per_second")
         self._budget: Budget = (
             shared_budget(spec.name, fingerprint, int(rate), 1.0)
@@ -202,15 +201,15 @@ class Client:
     def _signed(self, request: Request) -> Request:
         match self._spec.auth:
             case BearerAuth(secret=secret):
-                return _with_bearer(request, self._source.secret[secret])
+                return _with_bearer(request, self._secrets[secret])
             case QueryTokenAuth(secret=secret, param=param):
                 url = _without_param(request.url, param)
-                return replace(request, url=url, params={**request.params, param: self._source.secret[secret]})
+                return replace(request, url=url, params={**request.params, param: self._secrets[secret]})
             case LoginAuth() as auth:
                 return _with_bearer(request, self._tokens.get(lambda: self._log_in(auth)))
 
     def _log_in(self, auth: LoginAuth) -> tuple[str, float]:
-        body = {**auth.fields, **{name: self._source.secret[secret] for name, secret in auth.secrets.items()}}
+        body = {**auth.fields, **{name: self._secrets[secret] for name, secret in auth.secrets.items()}}
         url = f"{self.base_url}{auth.path}"
         answer = self._exchange(Request("POST", url, body=body))
         page = Page(answer.body, answer.headers, url, self._source.check_command)
@@ -261,8 +260,7 @@ class Client:
         return f": {said}" if said else ""
 
     def _without_secrets(self, text: str) -> str:
-        for name in secrets_of(self._spec):
-            secret = self._source.secret[name]
+        for secret in self._secrets.values():
             text = text.replace(secret, "…").replace(quote_plus(secret), "…")
         return text
 

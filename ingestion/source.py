@@ -68,9 +68,7 @@ def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
     if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
         raise ConfigError(f"source {source.label}: requests_per_second must be a whole number ≥ 1", next_command=again)
     since(source)
-    for secret in secrets_of(spec):
-        if not source.secret.get(secret):
-            raise CredentialsError(f"source {source.label}: the secret {secret!r} is missing", next_command=again)
+    secret_values(source, spec)
 
 
 def secrets_of(spec: IntegrationSpec) -> tuple[str, ...]:
@@ -80,6 +78,23 @@ def secrets_of(spec: IntegrationSpec) -> tuple[str, ...]:
             return (secret,)
         case LoginAuth(secrets=secrets):
             return tuple(secrets.values())
+
+
+def secret_values(source: SourceRef, spec: IntegrationSpec) -> dict[str, str]:
+    """The secrets that the integration needs, by its own names for them; CredentialsError for one that is missing.
+
+    Where it needs just one, a secret that is stored as bare text (named `token`) is that one.
+    """
+    names = secrets_of(spec)
+    values = {name: source.secret.get(name, "") for name in names}
+    if len(names) == 1 and not values[names[0]]:
+        values[names[0]] = source.secret.get("token", "")
+    for name, value in values.items():
+        if not value:
+            raise CredentialsError(
+                f"source {source.label}: the secret {name!r} is missing", next_command=source.check_command
+            )
+    return values
 
 
 def since(source: SourceRef) -> datetime | None:

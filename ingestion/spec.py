@@ -69,14 +69,14 @@ class BearerAuth(_Model):
     """`Authorization: Bearer <secret>`."""
 
     type: Literal["bearer"]
-    secret: str = "token"
+    secret: str = "access_token"
 
 
 class QueryTokenAuth(_Model):
     """The secret as a query parameter; it is removed from every recorded URL."""
 
     type: Literal["query_token"]
-    secret: str = "token"
+    secret: str = "access_token"
     param: str = "access_token"
 
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +141,21 @@ def test_wrong_config(shop: Shop, config: dict[str, Any], said: str) -> None:
     error = failure(shop.extract(shop.source(**config), spec))
     assert error.cause.startswith("source cafe/s1: ") and said in error.cause
     assert (error.turn, error.next_command) == ("config", "larder source check cafe/s1")
+
+
+def test_a_missing_secret_is_the_credentials_turn(shop: Shop) -> None:
+    error = failure(shop.extract(replace(shop.source(), secret={}), make_spec(ITEMS)))
+    assert error.cause == "source cafe/s1: the secret 'access_token' is missing"
+    assert (error.turn, error.next_command) == ("credentials", "larder source check cafe/s1")
+
+
+@pytest.mark.parametrize(
+    "secret", [{"access_token": "right"}, {"token": "right"}, {"access_token": "right", "token": "x"}]
+)
+def test_a_single_secret_may_be_named_or_bare(shop: Shop, vendor: HTTPServer, secret: dict[str, str]) -> None:
+    vendor.expect_request("/items", headers={"Authorization": "Bearer right"}).respond_with_json(GOOD)
+    source = replace(shop.source(base_url=vendor.url_for("")), secret=secret)
+    assert shop.extract(source, make_spec(ITEMS))[0].outcome == "block"
 
 
 def test_a_request_that_the_vendor_never_accepts_is_a_wrong_config(shop: Shop, vendor: HTTPServer) -> None:
