@@ -15,7 +15,8 @@ import psycopg2
 from bench.measure import Cost, measured
 from ingestion import registry
 from ingestion.blocks import BlockStore, Manifest
-from ingestion.load import LoadResult, load_blocks
+from ingestion.load import load_blocks
+from ingestion.outcome import LoadResult
 
 SCHEMAS = {"raw": "raw", "keys": "keys"}
 

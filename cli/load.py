@@ -11,7 +11,7 @@ from cli.context import get_context
 from cli.output import JsonFlag, Output
 
 if TYPE_CHECKING:
-    from ingestion.load import LoadResult
+    from ingestion.outcome import LoadResult
     from sharding.model import Source
 
 _COUNTS = ("records", "versions", "unchanged", "superseded", "quarantined", "tombstones")

@@ -7,7 +7,7 @@ that cannot be landed is halved until the one block at fault is found; that one 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg2
@@ -18,7 +18,8 @@ from ingestion.blocks import BlockStore, Manifest
 from ingestion.checks import Accepted, as_text, checker
 from ingestion.errors import ConfigError, DataError, LarderError
 from ingestion.landing import PACKAGE_BYTES, Row, Slot, land, slot, sweep
-from ingestion.publish import BlockCount, LandedBlock, Published, publish
+from ingestion.outcome import Failure, LoadResult
+from ingestion.publish import LandedBlock, publish
 from ingestion.spec import IntegrationSpec, Stream
 
 log = logging.getLogger(__name__)
@@ -35,41 +36,6 @@ class Work:
     manifest: Manifest
     stream: Stream
     ordinals: frozenset[int] | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Blocks that are not in raw, and why."""
-
-    business: int
-    block_ids: tuple[UUID, ...]
-    error: LarderError
-
-
-@dataclass
-class LoadResult:
-    """What a load did. `blocks` were published now, `already` were in the ledger before."""
-
-    blocks: list[BlockCount] = field(default_factory=list)
-    already: list[UUID] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    changed: dict[tuple[int, str], int] = field(default_factory=dict)
-
-    @property
-    def loaded_block_ids(self) -> list[UUID]:
-        """Blocks that the ledger has: published now or before."""
-        return [*(block.block_id for block in self.blocks), *self.already]
-
-    def total(self, what: str) -> int:
-        """Sum over the blocks of `records`, `versions`, `unchanged`, `superseded`, `quarantined` or `tombstones`."""
-        return sum(getattr(block, what) for block in self.blocks)
-
-    def add(self, published: Published) -> None:
-        """Take in one publish."""
-        self.blocks.extend(published.blocks)
-        self.already.extend(published.already)
-        for key, number in published.changed.items():
-            self.changed[key] = self.changed.get(key, 0) + number
 
 
 def load_blocks(

@@ -5,7 +5,8 @@ from contextlib import closing
 
 from ingestion import index
 from ingestion.blocks import BlockStore
-from ingestion.load import LoadResult, Progress, load_blocks
+from ingestion.load import Progress, load_blocks
+from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
 
 

@@ -10,7 +10,8 @@ from psycopg2.extras import RealDictCursor
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import ConfigError, DataError, LarderError
 from ingestion.gate import open_gate
-from ingestion.load import Failure, LoadResult, Work, connect, load_works, stream_of
+from ingestion.load import Work, connect, load_works, stream_of
+from ingestion.outcome import Failure, LoadResult
 from ingestion.spec import IntegrationSpec
 
 _LIST = "larder quarantine list"

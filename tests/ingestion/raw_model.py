@@ -13,7 +13,8 @@ import psycopg2
 from psycopg2.extras import register_uuid
 
 from ingestion.blocks import BlockStore, HttpEvidence, Manifest, Window
-from ingestion.load import LoadResult, load_blocks
+from ingestion.load import load_blocks
+from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
 from sharding.ids import make_id
 from sharding.model import Shard

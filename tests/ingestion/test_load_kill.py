@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.blocks import Manifest, Window
-from ingestion.load import LoadResult
+from ingestion.outcome import LoadResult
 from sharding.ids import make_id
 from sharding.model import Shard
 from tests.ingestion.killed_load import STEPS

@@ -10,7 +10,7 @@ from ingestion import load as load_module
 from ingestion import quarantine
 from ingestion.blocks import Manifest, Window
 from ingestion.errors import ConfigError
-from ingestion.load import LoadResult
+from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
 from sharding.model import Shard
 from tests.ingestion.conftest import make_spec
