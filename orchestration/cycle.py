@@ -66,6 +66,9 @@ class Scope:
     businesses: frozenset[str] | None = None
     sources: frozenset[str] | None = None  # "business/name"
     force: bool = False
+    patience: float = (
+        60.0  # seconds a request may wait and retry: loading waits for all, and the next cycle tries again
+    )
     choice: Choice = field(default_factory=Choice)
 
     def has(self, source: Source) -> bool:
@@ -145,7 +148,7 @@ def _extract(at: Installation, scope: Scope, sources: Sequence[Source], watch: W
         streams = None if scope.streams is None else frozenset(s for i, s in scope.streams if i == ref.integration)
         by_streams.setdefault(streams, []).append(ref)
     for streams, group in by_streams.items():
-        options = Options(streams=streams, force=scope.force, progress=watch.extracting)
+        options = Options(streams=streams, force=scope.force, patience=scope.patience, progress=watch.extracting)
         for result in extract_all(group, at.store, at.catalogue.dsn, at.clock, options):
             if result.outcome not in IDLE_OUTCOMES:
                 yield _extracted(shard_of[result.source.source_id], result)
