@@ -166,7 +166,7 @@ def fold(
             if any(p is None for p in parts):
                 keyless += 1
                 continue
-            key = "/".join(str(p) for p in parts)
+            key = "|".join(str(p) for p in parts)
             modified = instant(at_path(record, modified_path)) if modified_path else BEGINNING
             seen = Seen(modified, block.observed_at, place, record)
             last_seen[key] = max(last_seen.get(key, BEGINNING), block.observed_at)
