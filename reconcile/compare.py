@@ -222,8 +222,8 @@ def summaries(cursor: Any, marts: str, keys: str, business: int) -> Sums:
     sums: Sums = defaultdict(Decimal)
     for query in _SUMMARIES:
         # Marketing is by business: an account's spend need not belong to any location.
-        owner = "business_id = %s" if query.table == "sum_marketing_day" else f"{keys}.business_of(location_id) = %s"
-        _add(cursor, query, f"{marts}.{query.table}", owner, (business,), sums)
+        owner = "business_id" if query.table == "sum_marketing_day" else "location_id"
+        _add(cursor, query, f"{marts}.{query.table}", f"{keys}.business_of({owner}) = %s", (business,), sums)
     return {cell: amount for cell, amount in sums.items() if amount}
 
 
