@@ -14,12 +14,17 @@
   {%- endif -%}
 {%- endmacro %}
 
-{# `keys_sale` is keys.sale itself in production, and a table of its own in a development schema. #}
+{#
+  `keys_sale` is keys.sale itself in production, and a table of its own in a development schema; `bi_fct_sale` is
+  bi.fct_sale in production.
+#}
 {% macro generate_alias_name(custom_alias_name=none, node=none) -%}
   {%- if custom_alias_name -%}
     {{ custom_alias_name }}
   {%- elif node.name.startswith('keys_') and not is_development() -%}
     {{ node.name[5:] }}
+  {%- elif node.name.startswith('bi_') and not is_development() -%}
+    {{ node.name[3:] }}
   {%- else -%}
     {{ node.name }}
   {%- endif -%}

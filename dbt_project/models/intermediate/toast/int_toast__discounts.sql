@@ -65,7 +65,9 @@ of_lines as (
         lower(discount.value ->> 'discountType') as discount_type,
         'line' as discount_scope,
         lines.currency,
-        coalesce((discount.value ->> 'nonTaxDiscountAmount')::numeric, (discount.value ->> 'discountAmount')::numeric, 0) as amount
+        coalesce(
+            (discount.value ->> 'nonTaxDiscountAmount')::numeric, (discount.value ->> 'discountAmount')::numeric, 0
+        ) as amount
     from lines
     cross join lateral {{ json_elements('lines.applied_discounts') }} as discount (value)
 

@@ -42,7 +42,10 @@ select
     refunds.refunded_at,
     null as reason,
     coalesce(itemised.returns, 0) as returns,
-    refunds.amount - coalesce(itemised.returns, 0) - coalesce(itemised.gift_card, 0) - coalesce(itemised.tax, 0) as refund_unitemised,
+    refunds.amount
+    - coalesce(itemised.returns, 0)
+    - coalesce(itemised.gift_card, 0)
+    - coalesce(itemised.tax, 0) as refund_unitemised,
     coalesce(itemised.tax, 0) as tax_returned,
     refunds.tip as tip_returned,
     0 as service_charge_returned,

@@ -41,7 +41,10 @@ select
     selections.item_key,
     selections.selection_number as line_number,
     case
-        when selections.is_deferred or selections.selection_type in ('TOAST_CARD_SELL', 'TOAST_CARD_RELOAD', 'HOUSE_ACCOUNT_PAY_BALANCE') then 'gift_card'
+        when
+            selections.is_deferred
+            or selections.selection_type in ('TOAST_CARD_SELL', 'TOAST_CARD_RELOAD', 'HOUSE_ACCOUNT_PAY_BALANCE')
+            then 'gift_card'
         when selections.parent_selection_key is not null then 'modifier'
         when selections.selection_type in ('OPEN_ITEM', 'SPECIAL_REQUEST') then 'custom_amount'
         else 'item'

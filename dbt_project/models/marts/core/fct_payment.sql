@@ -15,7 +15,8 @@ with payments as (
         coalesce(sales.location_id, placed.location_id) as location_id,
         coalesce(sales.business_date, placed.business_date) as business_date,
         placed.business_date as paid_business_date,
-        coalesce(sales.sale_status, 'completed') = 'open' as is_deposit,
+        payments.payment_status = 'completed' and coalesce(sales.sale_status, 'completed') <> 'open' as is_collected,
+        payments.payment_status = 'completed' and coalesce(sales.sale_status, 'completed') = 'open' as is_deposit,
         payments.amount + coalesce(payments.tip, 0) as total
     from {{ ref('int_payments__unioned') }} as payments
     left join {{ ref('int_sales__dated') }} as sales
@@ -39,10 +40,10 @@ select
     payments.business_date,
     payments.paid_business_date,
     payments.currency::text as currency,
-    case when payments.payment_status = 'completed' and not payments.is_deposit then payments.amount else 0 end as amount,
-    case when payments.payment_status = 'completed' and not payments.is_deposit then payments.tip end as tip,
-    case when payments.payment_status = 'completed' and not payments.is_deposit then payments.total else 0 end as collected,
-    case when payments.payment_status = 'completed' and payments.is_deposit then payments.total else 0 end as deposit,
+    case when payments.is_collected then payments.amount else 0 end as amount,
+    case when payments.is_collected then payments.tip end as tip,
+    case when payments.is_collected then payments.total else 0 end as collected,
+    case when payments.is_deposit then payments.total else 0 end as deposit,
     case when payments.payment_status <> 'completed' then payments.total else 0 end as not_collected,
     payments.processing_fee
 from payments

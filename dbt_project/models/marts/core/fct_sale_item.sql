@@ -17,11 +17,25 @@ with lines as (
             when sales.sale_status = 'void' or lines.is_void then 'void'
             else sales.sale_status
         end as line_status,
-        lines.line_type in ('item', 'modifier', 'custom_amount') as is_product
+        lines.line_type in ('item', 'modifier', 'custom_amount') as is_product,
+        lines.amount - lines.discount as net_amount
     from {{ ref('int_sale_items__unioned') }} as lines
     inner join {{ ref('int_sales__dated') }} as sales
         on lines.source_id = sales.source_id
         and lines.sale_key = sales.sale_key
+
+),
+
+-- What a line counts as.
+counted as (
+
+    select
+        *,
+        line_status = 'completed' as is_counted,
+        line_status = 'completed' and is_product as is_sold,
+        line_status = 'void' and is_product as is_voided,
+        line_status = 'open' and is_product as is_open
+    from lines
 
 )
 
@@ -45,20 +59,20 @@ select
     lines.currency::text as currency,
     lines.quantity,
     lines.unit_price,
-    case when lines.line_status = 'completed' and lines.is_product then lines.quantity else 0 end as quantity_sold,
-    case when lines.line_status = 'completed' and lines.is_product then lines.amount else 0 end as gross_sales,
-    case when lines.line_status = 'completed' and lines.is_product then lines.discount else 0 end as discount,
-    case when lines.line_status = 'completed' and lines.is_product then lines.comp else 0 end as comp,
-    case when lines.line_status = 'completed' and lines.is_product then lines.amount - lines.discount else 0 end as net_product_sales,
-    case when lines.line_status = 'completed' then lines.tax_included else 0 end as tax_included,
-    case when lines.line_status = 'completed' then lines.tax_added else 0 end as tax_added,
-    case when lines.line_status = 'completed' then lines.tax_included + lines.tax_added else 0 end as tax,
-    case when lines.line_status = 'completed' and lines.line_type = 'gift_card' then lines.amount - lines.discount else 0 end as gift_card_sold,
-    case when lines.line_status = 'completed' and lines.line_type = 'donation' then lines.amount - lines.discount else 0 end as donations,
-    case when lines.line_status = 'void' and lines.is_product then lines.amount else 0 end as void_amount,
-    case when lines.line_status = 'void' and lines.is_product and lines.line_type <> 'modifier' then 1 else 0 end as void_count,
-    case when lines.line_status = 'open' and lines.is_product then lines.amount - lines.discount else 0 end as open_sales
-from lines
+    case when lines.is_sold then lines.quantity else 0 end as quantity_sold,
+    case when lines.is_sold then lines.amount else 0 end as gross_sales,
+    case when lines.is_sold then lines.discount else 0 end as discount,
+    case when lines.is_sold then lines.comp else 0 end as comp,
+    case when lines.is_sold then lines.net_amount else 0 end as net_product_sales,
+    case when lines.is_counted then lines.tax_included else 0 end as tax_included,
+    case when lines.is_counted then lines.tax_added else 0 end as tax_added,
+    case when lines.is_counted then lines.tax_included + lines.tax_added else 0 end as tax,
+    case when lines.is_counted and lines.line_type = 'gift_card' then lines.net_amount else 0 end as gift_card_sold,
+    case when lines.is_counted and lines.line_type = 'donation' then lines.net_amount else 0 end as donations,
+    case when lines.is_voided then lines.amount else 0 end as void_amount,
+    case when lines.is_voided and lines.line_type <> 'modifier' then 1 else 0 end as void_count,
+    case when lines.is_open then lines.net_amount else 0 end as open_sales
+from counted as lines
 inner join {{ ref('keys_sale_item') }} as keys
     on lines.source_id = keys.source_id
     and lines.natural_key = keys.natural_key

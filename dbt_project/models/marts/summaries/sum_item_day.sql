@@ -33,7 +33,7 @@ with movements as (
         0 as discount,
         0 as comp,
         returns,
-        - tax_returned as tax,
+        -tax_returned as tax,
         0 as void_amount,
         0 as void_count,
         0 as open_sales

@@ -13,7 +13,11 @@ renamed as (
         source.source_id,
         variation.value ->> 'id' as item_key,
         source.natural_key as parent_item_key,
-        coalesce(source.payload #>> '{item_data,reporting_category,id}', source.payload #>> '{item_data,categories,0,id}', source.payload #>> '{item_data,category_id}') as category_key,
+        coalesce(
+            source.payload #>> '{item_data,reporting_category,id}',
+            source.payload #>> '{item_data,categories,0,id}',
+            source.payload #>> '{item_data,category_id}'
+        ) as category_key,
 
         -- strings
         source.payload #>> '{item_data,name}' as item_name,
@@ -25,7 +29,8 @@ renamed as (
         {{ from_minor_units("(variation.value #> '{item_variation_data,price_money}')") }} as list_price,
 
         -- booleans
-        not coalesce((variation.value ->> 'is_deleted')::boolean, false) and not coalesce((source.payload ->> 'is_deleted')::boolean, false) as is_active,
+        not coalesce((variation.value ->> 'is_deleted')::boolean, false)
+        and not coalesce((source.payload ->> 'is_deleted')::boolean, false) as is_active,
 
         -- times
         source.modified_at

@@ -26,6 +26,7 @@ renamed as (
 
         -- times
         (payload ->> 'created_at')::timestamptz as created_at
+
     from source
 
 )

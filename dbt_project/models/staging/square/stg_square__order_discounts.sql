@@ -17,6 +17,7 @@ renamed as (
         discount.value ->> 'name' as discount_name,
         lower(discount.value ->> 'type') as discount_type,
         case discount.value ->> 'scope' when 'ORDER' then 'order' when 'LINE_ITEM' then 'line' end as discount_scope
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'discounts'") }} as discount (value)
 

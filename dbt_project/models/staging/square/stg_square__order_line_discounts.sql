@@ -19,8 +19,10 @@ renamed as (
 
         -- numerics
         {{ from_minor_units("(applied.value -> 'applied_money')") }} as discount
+
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
+    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
+        with ordinality as line (value, position)
     cross join lateral {{ json_elements("line.value -> 'applied_discounts'") }} as applied (value)
 
 )

@@ -17,16 +17,21 @@ renamed as (
         -- strings
         line.value ->> 'item_type' as line_item_type,
         modifier.value ->> 'name' as modifier_name,
-        coalesce(modifier.value #>> '{total_price_money,currency}', line.value #>> '{gross_sales_money,currency}') as currency,
+        coalesce(
+            modifier.value #>> '{total_price_money,currency}', line.value #>> '{gross_sales_money,currency}'
+        ) as currency,
 
         -- numerics
         modifier.position as modifier_number,
         coalesce((modifier.value ->> 'quantity')::numeric, 1) * (line.value ->> 'quantity')::numeric as quantity,
         {{ from_minor_units("(modifier.value -> 'base_price_money')") }} as unit_price,
         coalesce({{ from_minor_units("(modifier.value -> 'total_price_money')") }}, 0) as total_price
+
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
-    cross join lateral {{ json_elements("line.value -> 'modifiers'") }} with ordinality as modifier (value, position)
+    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
+        with ordinality as line (value, position)
+    cross join lateral {{ json_elements("line.value -> 'modifiers'") }}
+        with ordinality as modifier (value, position)
 
 )
 

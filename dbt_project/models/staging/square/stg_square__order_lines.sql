@@ -26,8 +26,10 @@ renamed as (
         {{ from_minor_units("(line.value -> 'gross_sales_money')") }} as gross_sales,
         coalesce({{ from_minor_units("(line.value -> 'total_discount_money')") }}, 0) as discount,
         coalesce({{ from_minor_units("(line.value -> 'total_tax_money')") }}, 0) as tax
+
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
+    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
+        with ordinality as line (value, position)
 
 )
 

@@ -17,8 +17,10 @@ renamed as (
         -- numerics
         coalesce({{ from_minor_units("(charge.value -> 'total_money')") }}, 0) as total,
         coalesce({{ from_minor_units("(charge.value -> 'total_tax_money')") }}, 0) as tax
+
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
+    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
+        with ordinality as returned (value, position)
     cross join lateral {{ json_elements("returned.value -> 'return_service_charges'") }} as charge (value)
 
 )

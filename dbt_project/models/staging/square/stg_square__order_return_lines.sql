@@ -25,9 +25,12 @@ renamed as (
         (line.value ->> 'quantity')::numeric as quantity,
         coalesce({{ from_minor_units("(line.value -> 'total_money')") }}, 0) as total,
         coalesce({{ from_minor_units("(line.value -> 'total_tax_money')") }}, 0) as tax
+
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
-    cross join lateral {{ json_elements("returned.value -> 'return_line_items'") }} with ordinality as line (value, position)
+    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
+        with ordinality as returned (value, position)
+    cross join lateral {{ json_elements("returned.value -> 'return_line_items'") }}
+        with ordinality as line (value, position)
 
 )
 

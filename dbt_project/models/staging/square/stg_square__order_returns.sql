@@ -16,8 +16,10 @@ renamed as (
         -- numerics
         returned.position as return_number,
         coalesce({{ from_minor_units("(returned.value #> '{rounding_adjustment,amount_money}')") }}, 0) as rounding
+
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
+    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
+        with ordinality as returned (value, position)
 
 )
 

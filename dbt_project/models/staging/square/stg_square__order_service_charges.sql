@@ -17,8 +17,13 @@ renamed as (
         charge.value ->> 'type' as charge_type,
 
         -- numerics
-        coalesce({{ from_minor_units("(charge.value -> 'total_money')") }}, {{ from_minor_units("(charge.value -> 'applied_money')") }}, 0) as total,
+        coalesce(
+            {{ from_minor_units("(charge.value -> 'total_money')") }},
+            {{ from_minor_units("(charge.value -> 'applied_money')") }},
+            0
+        ) as total,
         coalesce({{ from_minor_units("(charge.value -> 'total_tax_money')") }}, 0) as tax
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'service_charges'") }} as charge (value)
 

@@ -20,6 +20,7 @@ renamed as (
 
         -- booleans
         tax.value ->> 'type' = 'INCLUSIVE' as is_inclusive
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'taxes'") }} as tax (value)
 

@@ -34,12 +34,15 @@ renamed as (
         payload #> '{service_charges,0}' is not null as has_service_charges,
         payload #> '{returns,0}' is not null as has_returns,
         payload #> '{tenders,0}' is not null
-        and not jsonb_path_exists(payload, '$.tenders[*] ? (@.type != "CASH" || @.tip_money.amount > 0)') as is_cash_without_tips,
+        and not jsonb_path_exists(
+            payload, '$.tenders[*] ? (@.type != "CASH" || @.tip_money.amount > 0)'
+        ) as is_cash_without_tips,
 
         -- times
         (payload ->> 'created_at')::timestamptz as created_at,
         (payload ->> 'closed_at')::timestamptz as closed_at,
         modified_at
+
     from source
 
 )

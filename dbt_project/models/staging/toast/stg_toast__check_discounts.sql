@@ -20,7 +20,10 @@ renamed as (
         discount.value #>> '{appliedDiscountReason,name}' as reason,
 
         -- numerics
-        coalesce((discount.value ->> 'nonTaxDiscountAmount')::numeric, (discount.value ->> 'discountAmount')::numeric, 0) as discount
+        coalesce(
+            (discount.value ->> 'nonTaxDiscountAmount')::numeric, (discount.value ->> 'discountAmount')::numeric, 0
+        ) as discount
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
     cross join lateral {{ json_elements("\"check\".value -> 'appliedDiscounts'") }} as discount (value)

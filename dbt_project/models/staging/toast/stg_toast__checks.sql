@@ -23,6 +23,7 @@ renamed as (
         -- booleans
         coalesce(("check".value ->> 'voided')::boolean, false) as is_void,
         coalesce(("check".value ->> 'deleted')::boolean, false) as is_deleted
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
 

@@ -17,6 +17,7 @@ renamed as (
         payload ->> 'type' as item_type,
         payload ->> 'plu' as plu,
         payload ->> 'sku' as sku
+
     from source
 
 )

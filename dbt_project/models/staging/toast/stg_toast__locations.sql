@@ -12,7 +12,11 @@ renamed as (
         natural_key as location_key,
 
         -- strings
-        concat_ws(' – ', payload #>> '{general,name}', nullif(payload #>> '{general,locationName}', payload #>> '{general,name}')) as location_name,
+        concat_ws(
+            ' – ',
+            payload #>> '{general,name}',
+            nullif(payload #>> '{general,locationName}', payload #>> '{general,name}')
+        ) as location_name,
         payload #>> '{general,timeZone}' as timezone,
         payload #>> '{general,currencyCode}' as currency,
         payload #>> '{location,country}' as country,
@@ -23,6 +27,7 @@ renamed as (
 
         -- numerics
         (payload #>> '{general,closeoutHour}')::integer as closeout_hour
+
     from source
 
 )

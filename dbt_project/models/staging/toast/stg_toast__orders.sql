@@ -33,6 +33,7 @@ renamed as (
         (payload ->> 'closedDate')::timestamptz as closed_at,
         (payload ->> 'voidDate')::timestamptz as voided_at,
         modified_at
+
     from source
 
 )

@@ -36,6 +36,7 @@ renamed as (
         (payment.value ->> 'paidDate')::timestamptz as paid_at,
         to_date(payment.value #>> '{refund,refundBusinessDate}', 'YYYYMMDD') as refund_business_date,
         (payment.value #>> '{refund,refundDate}')::timestamptz as refunded_at
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
     cross join lateral {{ json_elements("\"check\".value -> 'payments'") }} as payment (value)

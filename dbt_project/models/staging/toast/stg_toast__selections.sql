@@ -16,9 +16,11 @@ selections as (
         selection.value,
         selection.position,
         coalesce((selection.value ->> 'voided')::boolean, false) as is_void
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
-    cross join lateral {{ json_elements("\"check\".value -> 'selections'") }} with ordinality as selection (value, position)
+    cross join lateral {{ json_elements("\"check\".value -> 'selections'") }}
+        with ordinality as selection (value, position)
 
     union all
 
@@ -31,8 +33,10 @@ selections as (
         modifier.value,
         modifier.position,
         selections.is_void or coalesce((modifier.value ->> 'voided')::boolean, false) as is_void
+
     from selections
-    cross join lateral {{ json_elements("selections.value -> 'modifiers'") }} with ordinality as modifier (value, position)
+    cross join lateral {{ json_elements("selections.value -> 'modifiers'") }}
+        with ordinality as modifier (value, position)
 
 ),
 
@@ -70,6 +74,7 @@ renamed as (
 
         -- nested
         value -> 'appliedDiscounts' as applied_discounts
+
     from selections
 
 )

@@ -21,6 +21,7 @@ renamed as (
 
         -- booleans
         coalesce((charge.value ->> 'gratuity')::boolean, false) as is_gratuity
+
     from source
     cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
     cross join lateral {{ json_elements("\"check\".value -> 'appliedServiceCharges'") }} as charge (value)

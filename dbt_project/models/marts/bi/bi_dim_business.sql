@@ -1,0 +1,1 @@
+{{ bi_view(ref('dim_business'), 'business_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('dim_campaign'), 'campaign_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('fct_ad_spend'), 'ad_spend_id') }}

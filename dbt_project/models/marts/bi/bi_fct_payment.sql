@@ -1,0 +1,1 @@
+{{ bi_view(ref('fct_payment'), 'payment_id') }}

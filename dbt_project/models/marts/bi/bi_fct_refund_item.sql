@@ -1,0 +1,1 @@
+{{ bi_view(ref('fct_refund_item'), 'refund_id') }}

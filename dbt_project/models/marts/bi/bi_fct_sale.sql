@@ -1,0 +1,1 @@
+{{ bi_view(ref('fct_sale'), 'sale_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('forecast_sales_day'), 'location_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_marketing_day'), 'business_id') }}

@@ -1,0 +1,22 @@
+-- Each line's discount is the sum of the discounts named on it.
+with named as (
+
+    select
+        sale_item_id,
+        sum(discount) as discount,
+        sum(comp) as comp
+    from {{ ref('fct_discount') }}
+    group by sale_item_id
+
+)
+
+select
+    lines.sale_item_id,
+    lines.discount,
+    named.discount as named_discount
+from {{ ref('fct_sale_item') }} as lines
+left join named
+    on lines.sale_item_id = named.sale_item_id
+where
+    lines.discount <> coalesce(named.discount, 0)
+    or lines.comp <> coalesce(named.comp, 0)
