@@ -23,6 +23,7 @@ def cycle(
     """Extract, load and build whatever is due. One source's or shard's failure stops no other."""
     from cli.report_cycle import print_report, watched
     from orchestration.cycle import Installation, Scope, due, run_cycle
+    from sharding.errors import LarderError
 
     context, out = get_context(), Output(as_json)
     at = Installation.of(context.settings, context.catalogue)
@@ -34,6 +35,8 @@ def cycle(
         businesses=None if not business else frozenset(context.catalogue.business(name).name for name in business),
         force=force,
     )
+    if record and (shard or business or force):
+        raise LarderError("--record runs the whole cycle and takes no selection", "you", "larder cycle --record")
     if record:
         from orchestration.record import record_cycle
 
