@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
+from ingestion.sandbox.data import Trade, load
 from ingestion.sandbox.trade import Site, draw, site
 
 FIRST = date(2024, 2, 26)
@@ -37,3 +38,9 @@ def jaffle_sites() -> Sequence[Site]:
 @pytest.fixture(scope="session")
 def pizza_sites() -> Sequence[Site]:
     return (trade("Chicago", "America/Chicago", range(11, 23), 60, 65),)
+
+
+@pytest.fixture(scope="session")
+def whole_trade() -> Trade:
+    """The datasets, as the sandbox reads them."""
+    return load()
