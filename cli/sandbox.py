@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from ingestion.errors import ConfigError
 from ingestion.sandbox import process
 from ingestion.sandbox.clock import SandboxClock
+from ingestion.sandbox.data import CLOSES_ON, OPENS_AT
+from ingestion.sandbox.http import Faults
 from ingestion.spec import parse_duration
 
 app = typer.Typer(no_args_is_help=True, help="Local servers that behave like the vendors, with their own clock.")
@@ -36,26 +38,36 @@ def status(json: JsonFlag = False) -> None:
 
 
 @app.command()
-def advance(by: Annotated[str, typer.Argument(help="How long the vendors trade on: 1d, 6h, 30m.")]) -> None:
+def advance(
+    by: Annotated[str, typer.Argument(help="How long the vendors trade on: 1d, 6h, 30m.")], json: JsonFlag = False
+) -> None:
     """Move the sandbox's clock on. The vendors trade, correct and refund meanwhile; `larder cycle` reads it."""
+    out, clock = Output(json), SandboxClock(get_context().settings.home)
     try:
         duration = parse_duration(by)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    Output().say(f"sandbox: it is now {_time(_advance(duration))}; next: larder cycle")
+    if not clock.file.exists():
+        raise ConfigError("this installation has no sandbox yet", next_command="larder sandbox up")
+    now = clock.advance(duration)
+    if json:
+        out.document({"now": now})
+        return
+    out.say(f"sandbox: it is now {_time(now)}; next: larder cycle")
+    if now.date() > CLOSES_ON:
+        out.say(f"sandbox: the datasets end on {CLOSES_ON}; there is no more trade")
 
 
 @app.command()
 def reset() -> None:
-    """Forget clock and faults. Blocks and databases stay: `larder clean` removes those."""
+    """Set the clock back to where a new sandbox stands, and heal all faults.
+
+    Blocks and databases stay, and know of trade that is now ahead: `larder clean` removes those.
+    """
     home = get_context().settings.home
-    process.down(home)
-    shutil.rmtree(home / "sandbox", ignore_errors=True)
-    Output().say("sandbox: reset")
-
-
-def _advance(by: timedelta) -> datetime:
-    return SandboxClock(get_context().settings.home).advance(by)
+    SandboxClock(home).set(OPENS_AT)
+    Faults.of_home(home).heal()
+    Output().say(f"sandbox: it is {_time(OPENS_AT)} again")
 
 
 def _time(moment: datetime) -> str:

@@ -12,7 +12,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ JAFFLE_SHIFT = timedelta(weeks=261)
 PIZZA_SHIFT = timedelta(weeks=433)
 OPENS_AT = datetime(2024, 4, 2, 9, 0, tzinfo=UTC)
 """Where a new sandbox's clock stands: two weeks of trade are still to come."""
+CLOSES_ON = date(2024, 4, 18)
+"""The last day with trade."""
 
 JAFFLE_ZONES = {"Philadelphia": "America/New_York", "Brooklyn": "America/New_York"}
 PIZZA_SITE, PIZZA_ZONE = "Chicago", "America/Chicago"

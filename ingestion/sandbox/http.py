@@ -103,6 +103,15 @@ class Faults:
     def __init__(self, file: Path) -> None:
         self._file = file
 
+    @classmethod
+    def of_home(cls, home: Path) -> Faults:
+        """The faults of an installation's sandbox."""
+        return cls(home / "sandbox" / "faults.json")
+
+    def heal(self) -> None:
+        """Every vendor is well."""
+        self._file.unlink(missing_ok=True)
+
     def of(self, vendor: str) -> Mapping[str, Any]:
         """The fault of a vendor; empty where it is well."""
         try:

@@ -161,7 +161,7 @@ def serving(
 
     `ports` are ports to take again where they are still free, so that a restart does not move the vendors.
     """
-    clock, faults = SandboxClock(home), Faults(home / "sandbox" / "faults.json")
+    clock, faults = SandboxClock(home), Faults.of_home(home)
     clock.now()
     vendors = _open(names or vendor_names())
     servers = []

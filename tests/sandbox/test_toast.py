@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from ingestion.sandbox.data import OPENS_AT, Trade
+from ingestion.sandbox.data import CLOSES_ON, OPENS_AT, Trade
 from ingestion.sandbox.http import Request
 from ingestion.sandbox.timeline import State
 from ingestion.sandbox.vendors.toast.vendor import BAR, PIZZA, ToastVendor
@@ -147,6 +147,7 @@ def test_business_dates_end_at_four(orders: list[Any], toast: ToastVendor) -> No
         assert f"{local.replace(tzinfo=None) - timedelta(hours=4):%Y%m%d}" == str(order["businessDate"])
         after_midnight += local.hour < 4
     assert after_midnight > 20
+    assert max(order["businessDate"] for order in orders) == int(f"{CLOSES_ON:%Y%m%d}")
 
 
 @pytest.mark.parametrize("day", range(10))
