@@ -42,4 +42,3 @@ def build(
     print_report(report, out)
     if report.failures:
         raise typer.Exit(max(EXIT_CODES.get(failure.turn, 1) for _, failure in report.failures))
-

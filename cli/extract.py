@@ -12,23 +12,7 @@ from cli.output import JsonFlag, Output
 if TYPE_CHECKING:
     from ingestion.extract import StreamResult
     from ingestion.source import SourceRef
-    from sharding.catalogue import Catalogue
     from sharding.model import Source
-
-
-def source_ref(catalogue: Catalogue, source: Source) -> SourceRef:
-    """A source of the catalogue as ingestion takes it, with its secrets."""
-    from ingestion.source import SourceRef
-
-    return SourceRef(
-        source_id=source.id,
-        business=source.business,
-        business_name=source.business_name,
-        integration=source.integration,
-        name=source.name,
-        config=source.config,
-        secret=catalogue.credentials(source),
-    )
 
 
 def extract(
@@ -44,6 +28,7 @@ def extract(
     """Read what is due from the vendors into blocks. The failure of one source stops no other."""
     from ingestion.blocks import BlockStore
     from ingestion.extract import Options, extract_all, worst
+    from orchestration.sources import source_ref
     from sharding.errors import LarderError
 
     context, out = get_context(), Output(as_json)

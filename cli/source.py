@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import get_context
-from cli.extract import source_ref
 from cli.output import EXIT_CODES, JsonFlag, Output
 from ingestion import registry
 from ingestion.source import check_source
+from orchestration.sources import source_ref
 from sharding.errors import LarderError
 from sharding.model import Source
 

@@ -22,6 +22,7 @@ from ingestion.registry import discover
 from ingestion.source import SourceRef
 from orchestration.events import STEPS, CycleReport, Event, Extracted, Failure, StepCost, StepName
 from orchestration.loading import load_shard
+from orchestration.sources import source_ref
 from orchestration.transform import Choice, Transform, target_of
 from orchestration.workers import Progress as BuildProgress
 from sharding.catalogue import Catalogue
@@ -138,7 +139,7 @@ def _extract(at: Installation, scope: Scope, sources: Sequence[Source], watch: W
         if source.state != "active":
             continue
         try:
-            refs.append(_ref(at.catalogue, source))
+            refs.append(source_ref(at.catalogue, source))
         except ShardingError as error:  # the secret cannot be read: its owner's turn, and nobody else's delay
             failure = Failure(error.cause, error.turn, error.next_command)
             yield Extracted(source.shard, source.business_name, source.label, source.integration, "", "failed",
@@ -164,13 +165,6 @@ def _load(at: Installation, scope: Scope, shards: Sequence[Shard], sources: Sequ
         for shard in shards:
             if manifests := of_shard.get(shard.name):
                 yield from load_shard(shard, manifests, at.store, by_id, conn)
-
-
-def _ref(catalogue: Catalogue, source: Source) -> SourceRef:
-    return SourceRef(
-        source.id, source.business, source.business_name, source.integration, source.name, source.config,
-        catalogue.credentials(source),
-    )  # fmt: skip
 
 
 def _extracted(shard: str, result: StreamResult) -> Extracted:

@@ -1,0 +1,24 @@
+"""A source of the catalogue as ingestion takes it. The one place where both sides meet."""
+
+from __future__ import annotations
+
+from ingestion.source import SourceRef
+from sharding.catalogue import Catalogue
+from sharding.model import Source
+
+
+def source_ref(catalogue: Catalogue, source: Source) -> SourceRef:
+    """A source with its secrets, read now from where its reference points.
+
+    Raises:
+        sharding.errors.LarderError: turn `credentials` or `config` where the secret cannot be read.
+    """
+    return SourceRef(
+        source_id=source.id,
+        business=source.business,
+        business_name=source.business_name,
+        integration=source.integration,
+        name=source.name,
+        config=source.config,
+        secret=catalogue.credentials(source),
+    )
