@@ -159,6 +159,9 @@ def _explained(error: Exception) -> tuple[str, str, str]:
 
     if isinstance(error, (IngestionError, ShardingError)):
         return error.cause, error.turn, error.next_command
+    auditor = sys.modules.get("reconcile.reader")
+    if auditor is not None and isinstance(error, auditor.ReceiptError):
+        return error.cause, error.turn, error.next_command
     psycopg2 = sys.modules.get("psycopg2")
     if psycopg2 is not None and isinstance(error, psycopg2.OperationalError):
         return f"a database does not answer: {str(error).strip()}", "config", "larder status"

@@ -9,7 +9,7 @@ import typer
 
 from cli.context import get_context
 from cli.output import EXIT_CODES, JsonFlag, Output
-from reconcile.run import Reconciliation, run
+from reconcile.run import Reconciliation, SourceResult, run
 
 
 def reconcile(
@@ -54,7 +54,7 @@ def show(result: Reconciliation, out: Output, day: date | None = None) -> None:
             "keys": s.keys,
             "quarantined": s.quarantined,
             "amounts compared": s.cells,
-            "result": "equal to the cent" if s.equal else f"{problem_count(s)} differences",
+            "result": _verdict(s),
         }
         for s in result.sources
     ]
@@ -75,9 +75,11 @@ def show(result: Reconciliation, out: Output, day: date | None = None) -> None:
         out.table(shown, f"receipts of {day}")
 
 
-def problem_count(source: Any) -> int:
-    """How many things do not agree for one source."""
-    return len(source.raw) + len(source.ledger) + len(source.differences) + len(source.identity)
+def _verdict(source: SourceResult) -> str:
+    if source.damage:
+        return "not readable"
+    count = len(source.raw) + len(source.ledger) + len(source.differences) + len(source.identity)
+    return "equal to the cent" if source.equal else f"{count} difference{'s' if count > 1 else ''}"
 
 
 def differences(result: Reconciliation, day: date | None = None) -> list[str]:
@@ -85,6 +87,7 @@ def differences(result: Reconciliation, day: date | None = None) -> list[str]:
     said = []
     for s in result.sources:
         name = f"{result.business}/{s.source}"
+        said += [f"{name}: {s.damage}"] if s.damage else []
         said += [f"{name}: raw {d.stream} {d.natural_key}: {d.problem}" for d in s.raw]
         said += [f"{name}: block {p.block_id} of {p.stream}: {p.problem}" for p in s.ledger]
         said += [

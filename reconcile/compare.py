@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from reconcile.model import Amount, Sites, SiteSetting
-from reconcile.reader import Folded, Place, parse
+from reconcile.reader import Folded, Place, parse, without
 
 
 class Cell(NamedTuple):
@@ -75,17 +75,24 @@ class RawDifference(NamedTuple):
     problem: str
 
 
-def raw_differences(cursor: Any, raw_table: str, source_id: int, stream: str, folded: Folded) -> list[RawDifference]:
-    """Compare the folded blocks with `<stream>_current`: the same keys, and payloads equal number by number."""
+def raw_differences(
+    cursor: Any, raw_table: str, source_id: int, stream: str, folded: Folded, volatile: Sequence[str] = ()
+) -> list[RawDifference]:
+    """Compare the folded blocks with `<stream>_current`: the same keys, and payloads equal number by number.
+
+    What stands at a `volatile` path is left out: a change of nothing else makes no version.
+    """
     cursor.execute(f"select natural_key, payload::text from {raw_table} where source_id = %s", (source_id,))
     found: list[RawDifference] = []
+    if folded.keyless:
+        found.append(RawDifference(stream, "", f"{folded.keyless} records without a key, not in quarantine either"))
     in_raw = set()
     for natural_key, payload in cursor:
         in_raw.add(natural_key)
         seen = folded.current.get(natural_key)
         if seen is None:
             found.append(RawDifference(stream, natural_key, "in raw, not in the blocks"))
-        elif parse(payload) != seen.payload:
+        elif without(parse(payload), volatile) != without(seen.payload, volatile):
             found.append(RawDifference(stream, natural_key, "payload differs"))
     found += [RawDifference(stream, k, "in the blocks, not in raw") for k in folded.current.keys() - in_raw]
     return found

@@ -17,7 +17,7 @@ import yaml
 from reconcile import compare
 from reconcile.compare import Cell, LedgerProblem, RawDifference, Sums
 from reconcile.model import Receipts, Sites
-from reconcile.reader import Folded, StoredBlock, fold, stored_blocks
+from reconcile.reader import Folded, ReceiptError, StoredBlock, StreamRules, fold, stored_blocks
 
 INTEGRATIONS = Path(__file__).parent.parent / "ingestion" / "integrations"
 
@@ -56,7 +56,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class SourceResult:
-    """What was compared for one source, and what did not agree."""
+    """What was compared for one source, and what did not agree. `damage`: its blocks cannot be read, nothing was."""
 
     source: str
     integration: str
@@ -70,11 +70,12 @@ class SourceResult:
     ledger: list[LedgerProblem] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     identity: list[tuple[Cell, Decimal, Decimal]] = field(default_factory=list)
+    damage: ReceiptError | None = None
 
     @property
     def equal(self) -> bool:
         """Whether every side agrees to the cent."""
-        return not (self.raw or self.ledger or self.differences or self.identity)
+        return not (self.damage or self.raw or self.ledger or self.differences or self.identity)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,10 @@ def run(
         shard: the shard it lives on.
         store_url: fsspec URL of the block store.
         now: the vendors' clock, up to which an open punch counts.
+
+    Raises:
+        ReceiptError: when a manifest is damaged, so that it is not known whose it is. A damaged block is its source's
+            alone (`SourceResult.damage`); the summaries of the business are then not compared.
     """
     blocks: dict[int, list[StoredBlock]] = defaultdict(list)
     for stored in stored_blocks(store_url, sources[0].business if sources else None):
@@ -117,9 +122,19 @@ def run(
     with psycopg2.connect(shard.dsn) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
-            results = [_source(cursor, shard, source, blocks.get(source.id, []), store_url, now) for source in sources]
+            results = [_audited(cursor, shard, source, blocks.get(source.id, []), store_url, now) for source in sources]
             summaries = _business_wide(cursor, shard, business, sources, results)
     return Reconciliation(business, results, summaries)
+
+
+def _audited(
+    cursor: Any, shard: ShardLike, source: SourceLike, blocks: list[StoredBlock], store_url: str, now: datetime
+) -> SourceResult:
+    try:
+        return _source(cursor, shard, source, blocks, store_url, now)
+    except ReceiptError as damage:
+        read = sum(b.records for b in blocks)
+        return SourceResult(source.name, source.integration, len(blocks), read, 0, 0, 0, {}, damage=damage)
 
 
 def _source(
@@ -134,20 +149,17 @@ def _source(
         name = stream["name"]
         set_aside = compare.quarantined_places(cursor, raw, source.id, name)
         quarantined += len(set_aside)
-        keys = stream["natural_key"]
+        rules = StreamRules.of(stream)
         folded = fold(
             store_url,
             # Blocks still waiting to be loaded are reported by the ledger check, not as missing money.
             [b for b in blocks if b.stream == name and b.block_id in loaded],
-            [keys] if isinstance(keys, str) else list(keys),
-            (stream.get("modified") or {}).get("path"),
+            rules,
             set_aside,
-            stream.get("window_field"),
-            stream.get("deletes") in ("snapshot", "complete_window"),
         )
         streams[name] = folded
         table = f"{raw}_{source.integration}.{name}_current"
-        raw_differences += compare.raw_differences(cursor, table, source.id, name, folded)
+        raw_differences += compare.raw_differences(cursor, table, source.id, name, folded, rules.volatile)
     receipts: Receipts = importlib.import_module(f"ingestion.integrations.{source.integration}.receipts").receipts
     records = {name: [s.payload for s in folded.current.values()] for name, folded in streams.items()}
     sites: Sites = compare.site_overrides(cursor, shard.schema("keys"), source.id)
@@ -182,7 +194,7 @@ def _comparable(sums: Sums, facts: Sums) -> Iterable[Cell]:
 def _business_wide(
     cursor: Any, shard: ShardLike, business: str, sources: Sequence[SourceLike], results: Sequence[SourceResult]
 ) -> list[Difference]:
-    if not sources:
+    if not sources or any(result.damage for result in results):
         return []
     total: Sums = defaultdict(Decimal)
     for result in results:
