@@ -1,5 +1,6 @@
 -- The identity of the till: what sales and refunds say was collected is what the payments say, for each source and
--- business date, to the cent.
+-- business date, to the cent. Not on days before the source's history begins: of a sale refunded later, a till may send
+-- the payment, which its refund has changed, and not the order, which has not changed.
 with sides as (
 
     select
@@ -36,11 +37,16 @@ with sides as (
 )
 
 select
-    source_id,
-    business_date,
-    currency,
-    sum(collected) as collected,
-    sum(paid) as paid
+    sides.source_id,
+    sides.business_date,
+    sides.currency,
+    sum(sides.collected) as collected,
+    sum(sides.paid) as paid
 from sides
-group by source_id, business_date, currency
-having sum(collected) <> sum(paid)
+inner join {{ ref('stg_shard__sources') }} as sources
+    on sides.source_id = sources.source_id
+where
+    sources.history_begins_at is null
+    or sides.business_date > (sources.history_begins_at at time zone 'UTC')::date
+group by sides.source_id, sides.business_date, sides.currency
+having sum(sides.collected) <> sum(sides.paid)

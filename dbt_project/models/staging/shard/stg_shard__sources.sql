@@ -13,7 +13,10 @@ renamed as (
 
         -- strings
         integration,
-        name as source_name
+        name as source_name,
+
+        -- timestamps
+        (config ->> 'since')::timestamptz as history_begins_at
 
     from source
 
