@@ -14,6 +14,7 @@ import psycopg2
 import psycopg2.extras
 from psycopg2.extensions import connection as Connection
 
+from ingestion import statistics
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.checks import Accepted, as_text, checker
 from ingestion.errors import ConfigError, DataError, LarderError
@@ -101,6 +102,7 @@ def load_works(
             loader.total = sum(work.manifest.records for work in todo)
             for batch in batches(todo):
                 loader.load(batch)
+        statistics.refresh(conn, schemas["raw"], result.blocks)
 
 
 def connect(dsn: str) -> Connection:
