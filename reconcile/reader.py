@@ -26,13 +26,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ReceiptError(Exception):
-    """A block's bytes are not what its manifest says. `str()` is the sentence for a person."""
+    """What keeps receipts from being read or compared: mostly that a block's bytes are not what its manifest says.
 
-    turn = "data"
+    `str()` is the sentence for a person; `turn` says who can mend it.
+    """
 
-    def __init__(self, cause: str, next_command: str) -> None:
+    def __init__(self, cause: str, next_command: str, turn: str = "data") -> None:
         super().__init__(cause)
         self.cause = cause
+        self.turn = turn
         self.next_command = next_command
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,8 @@ class SourceLike(Protocol):
     def integration(self) -> str: ...
     @property
     def name(self) -> str: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
 
 
 class ShardLike(Protocol):
@@ -99,6 +101,20 @@ def streams_of(integration: str) -> list[Mapping[str, Any]]:
     return streams
 
 
+def receipts_of(integration: str) -> Receipts:
+    """What adds up an integration's receipts; ReceiptError where nobody has written it."""
+    name = f"ingestion.integrations.{integration}.receipts"
+    try:
+        found: Receipts = importlib.import_module(name).receipts
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ReceiptError(
+            f"{integration} has no receipts.py to be compared by", "larder integration list", "us"
+        ) from error
+    return found
+
+
 def run(
     business: str, sources: Sequence[SourceLike], shard: ShardLike, store_url: str, now: datetime
 ) -> Reconciliation:
@@ -112,8 +128,9 @@ def run(
         now: the vendors' clock, up to which an open punch counts.
 
     Raises:
-        ReceiptError: when a manifest is damaged, so that it is not known whose it is. A damaged block is its source's
-            alone (`SourceResult.damage`); the summaries of the business are then not compared.
+        ReceiptError: when the shard's facts are not built yet, or when a manifest is damaged, so that it is not known
+            whose it is. A damaged block is its source's alone (`SourceResult.damage`); the summaries of the business
+            are then not compared.
     """
     blocks: dict[int, list[StoredBlock]] = defaultdict(list)
     for stored in stored_blocks(store_url, sources[0].business if sources else None):
@@ -122,9 +139,18 @@ def run(
     with psycopg2.connect(shard.dsn) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
+            _check_built(cursor, shard)
             results = [_audited(cursor, shard, source, blocks.get(source.id, []), store_url, now) for source in sources]
             summaries = _business_wide(cursor, shard, business, sources, results)
     return Reconciliation(business, results, summaries)
+
+
+def _check_built(cursor: Any, shard: ShardLike) -> None:
+    tables = [f"{shard.schema('marts')}.{q.table}" for q in (*compare.FACTS, *compare.SUMMARIES)]
+    cursor.execute("select t from unnest(%s) as t where to_regclass(t) is null limit 1", (tables,))
+    missing = cursor.fetchone()
+    if missing:
+        raise ReceiptError(f"there is no {missing[0]} to compare with the receipts yet", "larder build", turn="you")
 
 
 def _audited(
@@ -160,7 +186,7 @@ def _source(
         streams[name] = folded
         table = f"{raw}_{source.integration}.{name}_current"
         raw_differences += compare.raw_differences(cursor, table, source.id, name, folded, rules.volatile)
-    receipts: Receipts = importlib.import_module(f"ingestion.integrations.{source.integration}.receipts").receipts
+    receipts = receipts_of(source.integration)
     records = {name: [s.payload for s in folded.current.values()] for name, folded in streams.items()}
     sites: Sites = compare.site_overrides(cursor, shard.schema("keys"), source.id)
     sums = compare.summed(receipts(records, sites, now))
@@ -186,6 +212,12 @@ def _source(
         ],
         identity=[b for b in compare.identity_breaks(sums) if began is None or b[0].business_date > began.date()],
     )
+
+
+def history_begins(source: SourceLike) -> date | None:
+    """The day (UTC) from which on the source was asked, where its settings name one."""
+    since = source.config.get("since")
+    return instant(str(since)).astimezone(UTC).date() if since else None
 
 
 def _comparable(sums: Sums, facts: Sums) -> Iterable[Cell]:
