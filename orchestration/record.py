@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-
-from orchestration.cycle import Installation
+from orchestration.cycle import Installation, due
 from orchestration.events import CycleReport, Event
 from sharding.settings import Settings
 
 
 def record_cycle(at: Installation, settings: Settings) -> CycleReport:
-    """Run the `cycle` job in this process on the installation's Dagster instance, and report it.
+    """Run the `cycle` job in this process on the installation's Dagster instance, and report it. Where nothing is due
+    there is no run, as with the schedule.
 
     A run that fails for a shard is a report with failures, as without Dagster. Any other error is raised.
     """
+    now = at.clock()
+    if not due(at):
+        return CycleReport(now)
     import dagster as dg
 
     from orchestration.definitions import defs
@@ -21,12 +23,13 @@ def record_cycle(at: Installation, settings: Settings) -> CycleReport:
     from orchestration.instance import dagster_home
 
     heard: list[Event] = []
-    now = at.clock()
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)  # the report says it; the event log keeps it
     with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
         job = defs.resolve_job_def("cycle")
         outcome = job.execute_in_process(
-            instance=instance, resources={"larder": Larder(at, heard.append)}, raise_on_error=False
+            instance=instance,
+            resources={"larder": Larder(at, heard.append)},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the event log keeps it all
+            raise_on_error=False,
         )
     report = CycleReport.of(now, heard)
     if not outcome.success and not report.failures:
