@@ -16,7 +16,11 @@ with sold as (
 select
     keys.id as source_item_id,
     keys.source_id,
-    coalesce(nullif(concat_ws(', ', items.item_name, items.variation_name), ''), sold.item_name, 'item ' || keys.natural_key) as name,
+    coalesce(
+        nullif(concat_ws(', ', items.item_name, items.variation_name), ''),
+        sold.item_name,
+        'item ' || keys.natural_key
+    ) as name,
     1 as priority,
     'sku' as rule,
     items.sku as match_key

@@ -1,4 +1,10 @@
-{{ config(materialized='applied_difference', unique_key=['sale_id'], indexes=[{'columns': ['source_id', 'sale_key'], 'unique': true}]) }}
+{{
+    config(
+        materialized='applied_difference',
+        unique_key=['sale_id'],
+        indexes=[{'columns': ['source_id', 'sale_key'], 'unique': true}],
+    )
+}}
 
 -- Orders with their id, location and business day. A table: five facts read it.
 with sales as (

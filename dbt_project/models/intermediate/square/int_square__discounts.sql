@@ -10,7 +10,9 @@ select
     discounts.discount_scope,
     false as is_comp,  -- Square does not tell comps from discounts
     applied.currency,
-    {{ round_money('applied.discount / (1 + coalesce(included_taxes.tax_rate_in_gross, 0))', 'applied.currency') }} as amount
+    {{ round_money(
+        'applied.discount / (1 + coalesce(included_taxes.tax_rate_in_gross, 0))', 'applied.currency'
+    ) }} as amount
 from {{ ref('stg_square__order_line_discounts') }} as applied
 left join {{ ref('stg_square__order_discounts') }} as discounts
     on applied.source_id = discounts.source_id

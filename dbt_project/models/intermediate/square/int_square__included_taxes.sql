@@ -23,8 +23,14 @@ select
     line_taxes.order_key,
     line_taxes.line_uid,
     line_taxes.tax_included,
-    case when locations.country in ('US', 'CA', 'JP') then 0 else line_taxes.tax_included end as tax_in_gross,
-    case when locations.country in ('US', 'CA', 'JP') then 0 else coalesce(line_taxes.tax_rate, 0) end as tax_rate_in_gross
+    case
+        when locations.country in ('US', 'CA', 'JP') then 0
+        else line_taxes.tax_included
+    end as tax_in_gross,
+    case
+        when locations.country in ('US', 'CA', 'JP') then 0
+        else coalesce(line_taxes.tax_rate, 0)
+    end as tax_rate_in_gross
 from line_taxes
 inner join {{ ref('stg_square__orders') }} as orders
     on line_taxes.source_id = orders.source_id

@@ -50,7 +50,9 @@ charges as (
     select
         returned.source_id,
         returned.order_key,
-        sum(returned.total - returned.tax) filter (where sold.charge_type is distinct from 'AUTO_GRATUITY') as service_charge,
+        sum(returned.total - returned.tax) filter (
+            where sold.charge_type is distinct from 'AUTO_GRATUITY'
+        ) as service_charge,
         sum(returned.total - returned.tax) filter (where sold.charge_type = 'AUTO_GRATUITY') as gratuity,
         sum(returned.tax) as tax
     from {{ ref('stg_square__order_return_charges') }} as returned

@@ -38,7 +38,9 @@ modifiers as (
         modifiers.modifier_number,
         modifiers.quantity,
         modifiers.unit_price,
-        {{ round_money('modifiers.total_price / (1 + coalesce(included_taxes.tax_rate_in_gross, 0))', 'modifiers.currency') }} as amount
+        {{ round_money(
+            'modifiers.total_price / (1 + coalesce(included_taxes.tax_rate_in_gross, 0))', 'modifiers.currency'
+        ) }} as amount
     from {{ ref('stg_square__order_line_modifiers') }} as modifiers
     left join {{ ref('int_square__included_taxes') }} as included_taxes
         on modifiers.source_id = included_taxes.source_id
@@ -69,7 +71,9 @@ lines_before_tax as (
             when order_lines.tax_rate_in_gross > 0
                 then coalesce(
                     discounts.discount,
-                    {{ round_money('order_lines.discount / (1 + order_lines.tax_rate_in_gross)', 'order_lines.currency') }}
+                    {{ round_money(
+                        'order_lines.discount / (1 + order_lines.tax_rate_in_gross)', 'order_lines.currency'
+                    ) }}
                 )
             else order_lines.discount
         end as discount_before_tax

@@ -47,7 +47,10 @@ select
     coalesce(service_charges.service_charge, 0) as service_charge,
     coalesce(service_charges.gratuity, 0) as gratuity,
     coalesce(orders.tax, 0) as tax,
-    case when orders.is_cash_without_tips and coalesce(orders.tip, 0) = 0 then null else coalesce(orders.tip, 0) end as tip,
+    case
+        when orders.is_cash_without_tips and coalesce(orders.tip, 0) = 0 then null
+        else coalesce(orders.tip, 0)
+    end as tip,
     coalesce(orders.rounding, 0) as rounding,
     orders.total as vendor_total
 from orders

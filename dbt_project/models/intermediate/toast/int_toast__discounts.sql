@@ -69,7 +69,7 @@ of_lines as (
             (discount.value ->> 'nonTaxDiscountAmount')::numeric, (discount.value ->> 'discountAmount')::numeric, 0
         ) as amount
     from lines
-    cross join lateral {{ json_elements('lines.applied_discounts') }} as discount (value)
+    cross join lateral {{ elements('lines.applied_discounts') }} as discount (value)
 
 ),
 
@@ -90,14 +90,27 @@ left_over as (
 
 ),
 
-check_discounts as (
+running_totals as (
 
     select
         *,
         sum(discount) over (partition by source_id, order_key, check_key) as discount_of_check,
-        sum(discount) over (partition by source_id, order_key, check_key order by applied_key rows unbounded preceding) as running_total
+        sum(discount) over (
+            partition by source_id, order_key, check_key
+            order by applied_key rows unbounded preceding
+        ) as running_total
     from {{ ref('stg_toast__check_discounts') }}
     where discount <> 0
+
+),
+
+check_discounts as (
+
+    select
+        *,
+        running_total / discount_of_check as share_up_to_it,
+        (running_total - discount) / discount_of_check as share_before_it
+    from running_totals
 
 ),
 
@@ -116,8 +129,8 @@ of_checks as (
         case
             when check_discounts.applied_key is null then left_over.amount
             else
-                {{ round_money('left_over.amount * check_discounts.running_total / check_discounts.discount_of_check', 'left_over.currency') }}
-                - {{ round_money('left_over.amount * (check_discounts.running_total - check_discounts.discount) / check_discounts.discount_of_check', 'left_over.currency') }}
+                {{ round_money('left_over.amount * check_discounts.share_up_to_it', 'left_over.currency') }}
+                - {{ round_money('left_over.amount * check_discounts.share_before_it', 'left_over.currency') }}
         end as amount
     from left_over
     left join check_discounts

@@ -36,7 +36,7 @@ renamed as (
         source.modified_at
 
     from source
-    cross join lateral {{ json_elements("source.payload #> '{item_data,variations}'") }} as variation (value)
+    cross join lateral {{ elements("source.payload #> '{item_data,variations}'") }} as variation (value)
 
 )
 

@@ -19,7 +19,7 @@ renamed as (
         case discount.value ->> 'scope' when 'ORDER' then 'order' when 'LINE_ITEM' then 'line' end as discount_scope
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'discounts'") }} as discount (value)
+    cross join lateral {{ elements("source.payload -> 'discounts'") }} as discount (value)
 
 )
 

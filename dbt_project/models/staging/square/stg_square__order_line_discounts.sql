@@ -21,9 +21,8 @@ renamed as (
         {{ from_minor_units("(applied.value -> 'applied_money')") }} as discount
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
-        with ordinality as line (value, position)
-    cross join lateral {{ json_elements("line.value -> 'applied_discounts'") }} as applied (value)
+    cross join lateral {{ elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
+    cross join lateral {{ elements("line.value -> 'applied_discounts'") }} as applied (value)
 
 )
 

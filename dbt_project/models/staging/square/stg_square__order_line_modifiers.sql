@@ -28,10 +28,8 @@ renamed as (
         coalesce({{ from_minor_units("(modifier.value -> 'total_price_money')") }}, 0) as total_price
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
-        with ordinality as line (value, position)
-    cross join lateral {{ json_elements("line.value -> 'modifiers'") }}
-        with ordinality as modifier (value, position)
+    cross join lateral {{ elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
+    cross join lateral {{ elements("line.value -> 'modifiers'") }} with ordinality as modifier (value, position)
 
 )
 

@@ -17,9 +17,8 @@ renamed as (
         coalesce({{ from_minor_units("(applied.value -> 'applied_money')") }}, 0) as tax
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
-        with ordinality as line (value, position)
-    cross join lateral {{ json_elements("line.value -> 'applied_taxes'") }} as applied (value)
+    cross join lateral {{ elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
+    cross join lateral {{ elements("line.value -> 'applied_taxes'") }} as applied (value)
 
 )
 

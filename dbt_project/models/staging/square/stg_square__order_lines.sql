@@ -28,8 +28,7 @@ renamed as (
         coalesce({{ from_minor_units("(line.value -> 'total_tax_money')") }}, 0) as tax
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'line_items'") }}
-        with ordinality as line (value, position)
+    cross join lateral {{ elements("source.payload -> 'line_items'") }} with ordinality as line (value, position)
 
 )
 

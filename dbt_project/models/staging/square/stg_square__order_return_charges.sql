@@ -19,9 +19,8 @@ renamed as (
         coalesce({{ from_minor_units("(charge.value -> 'total_tax_money')") }}, 0) as tax
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
-        with ordinality as returned (value, position)
-    cross join lateral {{ json_elements("returned.value -> 'return_service_charges'") }} as charge (value)
+    cross join lateral {{ elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
+    cross join lateral {{ elements("returned.value -> 'return_service_charges'") }} as charge (value)
 
 )
 

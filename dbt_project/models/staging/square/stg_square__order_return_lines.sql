@@ -27,10 +27,8 @@ renamed as (
         coalesce({{ from_minor_units("(line.value -> 'total_tax_money')") }}, 0) as tax
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
-        with ordinality as returned (value, position)
-    cross join lateral {{ json_elements("returned.value -> 'return_line_items'") }}
-        with ordinality as line (value, position)
+    cross join lateral {{ elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
+    cross join lateral {{ elements("returned.value -> 'return_line_items'") }} with ordinality as line (value, position)
 
 )
 

@@ -16,9 +16,8 @@ renamed as (
         coalesce({{ from_minor_units("(tip.value -> 'applied_money')") }}, 0) as tip
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
-        with ordinality as returned (value, position)
-    cross join lateral {{ json_elements("returned.value -> 'return_tips'") }} as tip (value)
+    cross join lateral {{ elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
+    cross join lateral {{ elements("returned.value -> 'return_tips'") }} as tip (value)
 
 )
 

@@ -18,8 +18,7 @@ renamed as (
         coalesce({{ from_minor_units("(returned.value #> '{rounding_adjustment,amount_money}')") }}, 0) as rounding
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'returns'") }}
-        with ordinality as returned (value, position)
+    cross join lateral {{ elements("source.payload -> 'returns'") }} with ordinality as returned (value, position)
 
 )
 

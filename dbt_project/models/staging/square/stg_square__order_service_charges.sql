@@ -25,7 +25,7 @@ renamed as (
         coalesce({{ from_minor_units("(charge.value -> 'total_tax_money')") }}, 0) as tax
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'service_charges'") }} as charge (value)
+    cross join lateral {{ elements("source.payload -> 'service_charges'") }} as charge (value)
 
 )
 

@@ -22,7 +22,7 @@ renamed as (
         tax.value ->> 'type' = 'INCLUSIVE' as is_inclusive
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'taxes'") }} as tax (value)
+    cross join lateral {{ elements("source.payload -> 'taxes'") }} as tax (value)
 
 )
 

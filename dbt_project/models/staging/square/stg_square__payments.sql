@@ -24,7 +24,7 @@ renamed as (
         {{ from_minor_units("(payload -> 'tip_money')") }} as tip,
         (
             select sum({{ from_minor_units("(fee.value -> 'amount_money')") }})
-            from {{ json_elements("payload -> 'processing_fee'") }} as fee (value)  -- noqa: AL05
+            from {{ elements("payload -> 'processing_fee'") }} as fee (value)  -- noqa: AL05
         ) as processing_fee,
 
         -- times

@@ -25,8 +25,8 @@ renamed as (
         ) as discount
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
-    cross join lateral {{ json_elements("\"check\".value -> 'appliedDiscounts'") }} as discount (value)
+    cross join lateral {{ elements("source.payload -> 'checks'") }} as "check" (value)
+    cross join lateral {{ elements("\"check\".value -> 'appliedDiscounts'") }} as discount (value)
 
 )
 

@@ -25,7 +25,7 @@ renamed as (
         coalesce(("check".value ->> 'deleted')::boolean, false) as is_deleted
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
+    cross join lateral {{ elements("source.payload -> 'checks'") }} as "check" (value)
 
 )
 

@@ -38,8 +38,8 @@ renamed as (
         (payment.value #>> '{refund,refundDate}')::timestamptz as refunded_at
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
-    cross join lateral {{ json_elements("\"check\".value -> 'payments'") }} as payment (value)
+    cross join lateral {{ elements("source.payload -> 'checks'") }} as "check" (value)
+    cross join lateral {{ elements("\"check\".value -> 'payments'") }} as payment (value)
 
 )
 

@@ -18,9 +18,8 @@ selections as (
         coalesce((selection.value ->> 'voided')::boolean, false) as is_void
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
-    cross join lateral {{ json_elements("\"check\".value -> 'selections'") }}
-        with ordinality as selection (value, position)
+    cross join lateral {{ elements("source.payload -> 'checks'") }} as "check" (value)
+    cross join lateral {{ elements("\"check\".value -> 'selections'") }} with ordinality as selection (value, position)
 
     union all
 
@@ -35,8 +34,7 @@ selections as (
         selections.is_void or coalesce((modifier.value ->> 'voided')::boolean, false) as is_void
 
     from selections
-    cross join lateral {{ json_elements("selections.value -> 'modifiers'") }}
-        with ordinality as modifier (value, position)
+    cross join lateral {{ elements("selections.value -> 'modifiers'") }} with ordinality as modifier (value, position)
 
 ),
 

@@ -23,8 +23,8 @@ renamed as (
         coalesce((charge.value ->> 'gratuity')::boolean, false) as is_gratuity
 
     from source
-    cross join lateral {{ json_elements("source.payload -> 'checks'") }} as "check" (value)
-    cross join lateral {{ json_elements("\"check\".value -> 'appliedServiceCharges'") }} as charge (value)
+    cross join lateral {{ elements("source.payload -> 'checks'") }} as "check" (value)
+    cross join lateral {{ elements("\"check\".value -> 'appliedServiceCharges'") }} as charge (value)
 
 )
 
