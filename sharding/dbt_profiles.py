@@ -40,11 +40,12 @@ def profiles(shards: Sequence[Shard], user: str) -> dict[str, Any]:
 def write_profiles(shards: Sequence[Shard], home: Path) -> Path | None:
     """Write `profiles.yml` beside the `dbt_project.yml` of which `home` is the state, readable by its owner only.
 
-    Returns its path, or None where there is nothing to write: no shard, a home outside a project, or a file that a
-    person wrote.
+    A home elsewhere (`LARDER_HOME`) has it inside: `DBT_PROFILES_DIR=$LARDER_HOME dbt build`.
+
+    Returns its path, or None where there is nothing to write: no shard, or a file that a person wrote.
     """
-    path = home.parent / "profiles.yml"
-    if not shards or not (home.parent / "dbt_project.yml").is_file():
+    path = (home.parent if (home.parent / "dbt_project.yml").is_file() else home) / "profiles.yml"
+    if not shards:
         return None
     if path.exists() and not path.read_text().startswith(FIRST_LINE):
         return None

@@ -33,8 +33,11 @@ def test_written_for_the_owner_only_and_readable_by_yaml(tmp_path: Path) -> None
     assert yaml.safe_load(path.read_text())["larder"]["outputs"]["shard_1"]["password"] == "p:w'1"
 
 
-def test_a_persons_file_and_other_folders_are_left_alone(tmp_path: Path) -> None:
-    assert write_profiles(SHARDS, tmp_path / ".larder") is None
+def test_a_home_outside_a_project_has_it_inside(tmp_path: Path) -> None:
+    assert write_profiles(SHARDS, tmp_path) == tmp_path / "profiles.yml"
+
+
+def test_a_persons_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").touch()
     assert write_profiles([], tmp_path / ".larder") is None
     (tmp_path / "profiles.yml").write_text("larder: {}\n")
