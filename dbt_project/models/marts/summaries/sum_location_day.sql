@@ -9,6 +9,10 @@
     )
 }}
 
+{%- set end_of_day -%}
+    ((days.business_date + 1 + coalesce(settings.day_start, '4 hours')) at time zone coalesce(settings.timezone, 'UTC'))
+{%- endset %}
+
 with sales as (
 
     select * from {{ ref('sum_sales_day') }}
@@ -146,13 +150,11 @@ joined as (
 
         case when days.business_date >= days.spend_from then coalesce(spend.spend, 0) end as allocated_spend,
 
-        through.data_through,
+        -- capped at the day's end: a finished day is complete, and does not change with every later visit to a vendor
+        case when through.data_through is not null then least(through.data_through, {{ end_of_day }}) end as data_through,
         coalesce(labour.is_provisional, false)
         or coalesce(sales.open_sales, 0) <> 0
-        or through.data_through is null
-        or through.data_through
-        < (days.business_date + 1 + coalesce(settings.day_start, '4 hours'))
-        at time zone coalesce(settings.timezone, 'UTC') as is_provisional,
+        or coalesce(through.data_through < {{ end_of_day }}, true) as is_provisional,
         quarantine.location_id is not null as has_quarantine
     from days
     left join {{ ref('keys_location_setting') }} as settings
