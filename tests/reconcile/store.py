@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zstandard
+
+ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,18 @@ class Store:
         return data
 
 
-def rewrite(data: Path, old: str, new: str) -> None:
-    """Change the records of a stored block and make its manifest agree: what no check of bytes can see."""
-    text = zstandard.decompress(data.read_bytes(), max_output_size=1 << 28).decode()
-    assert text.count(old) == 1, f"{old!r} is there {text.count(old)} times"
-    changed = text.replace(old, new).encode()
-    data.write_bytes(zstandard.compress(changed))
+def alter(data: Path, key: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change one record of a stored block and make its manifest agree: what no check of bytes can see.
+
+    `change` works on the record with this `id` or `guid` in place.
+    """
+    lines = zstandard.decompress(data.read_bytes(), max_output_size=1 << 28).splitlines()
+    records = [json.loads(line, parse_float=Decimal) for line in lines]
+    (at,) = [n for n, r in enumerate(records) if key in (r.get("id"), r.get("guid"))]
+    change(records[at])
+    lines[at] = ENCODER.encode(records[at])
+    text = b"\n".join(lines) + b"\n"
+    data.write_bytes(zstandard.compress(text))
     path = data.with_name(data.name.removesuffix(".jsonl.zst") + ".manifest.json")
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"sha256": hashlib.sha256(changed).hexdigest()}))
+    path.write_text(json.dumps(manifest | {"sha256": hashlib.sha256(text).hexdigest()}))
