@@ -40,7 +40,8 @@ def cycle(
     if record:
         from orchestration.record import record_cycle
 
-        report = record_cycle(at, context.settings)
+        with watched(out) as watch:
+            report = record_cycle(at, context.settings, watch)
     else:
         with watched(out) as watch:
             report = run_cycle(at, scope, watch)

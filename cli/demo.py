@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json as json_text
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
+from psycopg2.extensions import connection as Connection
 
 from cli.context import get_context
 from cli.output import EXIT_CODES, Output
@@ -17,14 +17,14 @@ from cli.report import report_week
 from cli.report_cycle import print_report, watched
 from ingestion.sandbox import process
 from ingestion.sandbox.clock import SandboxClock
-from orchestration.cycle import Installation, Scope, run_cycle
+from orchestration.cycle import Installation
 from orchestration.events import CycleReport
-from orchestration.transform import Choice
+from orchestration.record import record_cycle
 from sharding import maps
 from sharding import up as installation
 from sharding.catalogue import Catalogue
 from sharding.credentials import write_secret
-from sharding.errors import LarderError
+from sharding.router import Router
 
 DEMO = Path(__file__).with_name("demo.yml")
 DECIDED_BY = "demo"
@@ -54,14 +54,16 @@ def demo() -> None:
         out.say(f"  {vendor}: {url}")
     now = SandboxClock(context.settings.home).now()
     out.say(f"  it is {now:%A %Y-%m-%d %H:%M} UTC there")
-    connect(catalogue, definition, served.urls, context.settings.home, out)
-
+    out.say("Businesses")
+    for wanted in definition:
+        connect(catalogue, wanted, served.urls, context.settings.home)
+        decide_maps(catalogue, wanted)
+        sources = ", ".join(source["name"] for source in wanted["sources"])
+        out.say(f"  {wanted['display_name']}: business {wanted['number']} on {wanted['shard']}; {sources}")
+    out.say("Cycle: extract, load, build what is due, as a run of Dagster's")
     at = Installation.of(context.settings, catalogue)
     with watched(out) as watch:
-        received = run_cycle(at, Scope(steps=("extract", "load")), watch)
-        decide_maps(at, catalogue, definition, out)
-        built = run_cycle(at, Scope(steps=("build",)), watch)
-    report = replace(received, builds=built.builds, costs=(*received.costs, *built.costs))
+        report = record_cycle(at, context.settings, watch)
     out.say("")
     print_report(report, out)
     out.say("")
@@ -72,69 +74,45 @@ def demo() -> None:
     _exit(report, equal)
 
 
-def connect(
-    catalogue: Catalogue, definition: list[dict[str, Any]], urls: dict[str, str], home: Path, out: Output
-) -> None:
-    """Businesses and their sources, as far as they are not there; the vendors' current addresses."""
-    known = {business.name for business in catalogue.businesses()}
-    for wanted in definition:
-        if wanted["name"] not in known:
-            catalogue.add_business(wanted["name"], wanted["display_name"], wanted["shard"], business=wanted["number"])
-            out.say(f"  {wanted['display_name']}: business {wanted['number']} on {wanted['shard']}")
-        connected = {source.name: source for source in catalogue.sources(business=wanted["name"])}
-        for source in wanted["sources"]:
-            config = {**source.get("config", {}), "base_url": urls[source["integration"]]}
-            present = connected.get(source["name"])
-            if present is None:
-                secret = f"secrets/{wanted['name']}.{source['name']}.json"
-                write_secret(home / secret, json_text.dumps(source["secret"]))
-                catalogue.add_source(wanted["name"], source["integration"], source["name"], config, f"file:{secret}")
-            elif dict(present.config) != config:
-                catalogue.set_source_config(present.id, config)
+def connect(catalogue: Catalogue, wanted: dict[str, Any], urls: dict[str, str], home: Path) -> None:
+    """A business and its sources, as far as they are not there; the vendors' current addresses."""
+    name = wanted["name"]
+    if name not in {business.name for business in catalogue.businesses()}:
+        catalogue.add_business(name, wanted["display_name"], wanted["shard"], business=wanted["number"])
+    connected = {source.name: source for source in catalogue.sources(business=name)}
+    for source in wanted["sources"]:
+        config = {**source.get("config", {}), "base_url": urls[source["integration"]]}
+        present = connected.get(source["name"])
+        if present is None:
+            secret = f"secrets/{name}.{source['name']}.json"
+            write_secret(home / secret, json_text.dumps(source["secret"]))
+            catalogue.add_source(name, source["integration"], source["name"], config, f"file:{secret}")
+        elif dict(present.config) != config:
+            catalogue.set_source_config(present.id, config)
 
 
-def decide_maps(at: Installation, catalogue: Catalogue, definition: list[dict[str, Any]], out: Output) -> None:
-    """Map the vendors' sites and campaigns as the demo has it, once they have been seen and are not yet mapped."""
-    from sharding.router import Router
-
+def decide_maps(catalogue: Catalogue, wanted: dict[str, Any]) -> None:
+    """The business's own locations and which vendors' sites and campaigns are theirs; once, before the first record."""
     router = Router(catalogue)
-    for wanted in definition:
-        business = catalogue.business(wanted["name"])
-        shard = router.shard_of(business.id)
+    business = catalogue.business(wanted["name"])
+    shard = router.shard_of(business.id)
+    sources = {source.name: source.id for source in catalogue.sources(business=business.id)}
 
-        def open_maps(business_id: int = business.id, shard: Any = shard, wanted: Any = wanted) -> list[dict[str, str]]:
-            with router.pinned(business_id) as connection:
-                decided = {
-                    f"{row.source}:{row.natural_key}"
-                    for entity in {m["entity"] for m in wanted["maps"]}
-                    for row in maps.list_map(connection, shard, entity, business_id)
-                    if row.decided_by == DECIDED_BY
-                }
-            return [m for m in wanted["maps"] if m["thing"] not in decided]
+    def decide(connection: Connection) -> None:
+        if maps.list_settings(connection, shard, business.id):
+            return
+        for name, things in wanted["locations"].items():
+            with connection.cursor() as cursor:
+                location = maps.add_target(cursor, shard, "location", business.id, name)
+                found: list[tuple[maps.Entity, int]] = []
+                for entity, references in things.items():
+                    for reference in references:
+                        source, _, key = reference.partition(":")
+                        found.append((entity, maps.expect_thing(cursor, shard, entity, sources[source], key)))
+            for entity, thing in found:
+                maps.set_map(connection, shard, entity, thing, location, DECIDED_BY)
 
-        todo = open_maps()
-        if not todo:
-            continue
-        # Sites and campaigns get their ids before the facts do, so that the facts are built once.
-        keys = Choice(select=("+keys_location_map", "+keys_source_campaign"), tests=False)
-        run_cycle(at, Scope(steps=("build",), shards=frozenset({shard.name}), choice=keys))
-
-        def decide(connection: Any, business_id: int = business.id, shard: Any = shard, todo: Any = todo) -> int:
-            done = 0
-            for row in todo:
-                with connection.cursor() as cursor:
-                    try:
-                        thing = maps.find_thing(cursor, shard, row["entity"], business_id, row["thing"])
-                        target = maps.find_target(cursor, shard, row["entity"], business_id, row["target"])
-                    except LarderError as error:  # a vendor that fails is reported below, and mapped the next time
-                        out.say(f"  not mapped yet: {error.cause}")
-                        continue
-                maps.set_map(connection, shard, row["entity"], thing, target, DECIDED_BY)
-                done += 1
-            return done
-
-        mapped = router.run(business.id, decide)
-        out.say(f"  {business.display_name}: {mapped} sites and campaigns mapped to its own locations")
+    router.run(business.id, decide)
 
 
 def _reconciled(out: Output) -> bool:

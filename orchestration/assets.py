@@ -57,7 +57,7 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
                     failed.extend([event] if event.state == "failed" else [])
                 yield event
 
-        yield from outputs(graph, heard(cycle_events(at, scope)), residents)
+        yield from outputs(graph, heard(cycle_events(at, scope, larder.watch)), residents)
         if failed:
             if asked is None:
                 _plan_failures(context, graph, failed)

@@ -51,6 +51,11 @@ class DbtProject:
         self._names = parsed_names(self._manifest)
         self.parse_seconds = time.process_time() - started
 
+    @property
+    def manifest(self) -> Any:
+        """dbt's own manifest, named for the shard built last; None before the parse."""
+        return self._manifest
+
     def build(self, job: Job, progress: Progress | None = None) -> BuildResult:
         """Run the job on its shard. Never raises for what the shard or a model does wrong: the result says it."""
         shard, wall, cpu = job.target.name, time.monotonic(), time.process_time()

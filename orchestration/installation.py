@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ingestion.registry import discover
 from ingestion.spec import IntegrationSpec
-from orchestration.cycle import Installation
+from orchestration.cycle import Installation, Watch
 from orchestration.events import Event
 from sharding.errors import LarderError
 from sharding.settings import Settings, get_settings
@@ -14,10 +14,18 @@ from sharding.up import open_catalogue
 
 
 class Larder:
-    """Opens the installation of this process's settings, or a given one. `hear` is told every event of a cycle."""
+    """Opens the installation of this process's settings, or a given one.
 
-    def __init__(self, given: Installation | None = None, hear: Callable[[Event], None] = lambda event: None) -> None:
-        self._given, self.hear = given, hear
+    `hear` is told every event of a cycle, `watch` how far it is.
+    """
+
+    def __init__(
+        self,
+        given: Installation | None = None,
+        hear: Callable[[Event], None] = lambda event: None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._given, self.hear, self.watch = given, hear, watch
 
     def open(self) -> Installation:
         """The installation. Raises LarderError where it does not run."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from orchestration.cycle import Installation, due
+from orchestration.cycle import Installation, Watch, due
 from orchestration.events import CycleReport, Event
 from sharding.settings import Settings
 
 
-def record_cycle(at: Installation, settings: Settings) -> CycleReport:
+def record_cycle(at: Installation, settings: Settings, watch: Watch | None = None) -> CycleReport:
     """Run the `cycle` job in this process on the installation's Dagster instance, and report it. Where nothing is due
     there is no run, as with the schedule.
 
@@ -27,7 +27,7 @@ def record_cycle(at: Installation, settings: Settings) -> CycleReport:
         job = defs.resolve_job_def("cycle")
         outcome = job.execute_in_process(
             instance=instance,
-            resources={"larder": Larder(at, heard.append)},
+            resources={"larder": Larder(at, heard.append, watch)},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the event log keeps it all
             raise_on_error=False,
         )

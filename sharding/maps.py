@@ -203,6 +203,21 @@ def find_thing(cursor: Cursor, shard: Shard, entity: Entity, business: int, refe
     return _one(cursor, shard, query, (*id_range(business), reference, source, key), f"{entity} {reference!r}", entity)
 
 
+def expect_thing(cursor: Cursor, shard: Shard, entity: Entity, source_id: int, natural_key: str) -> int:
+    """Id of a vendor's thing that may not have been seen yet: it can be mapped before its first record comes."""
+    _open(cursor, shard, business_of(source_id))
+    table = f"{{keys}}.{TABLES[entity].thing}"
+    statement = f"""
+        insert into {table} (parent_id, source_id, natural_key) values (%s, %s, %s) on conflict do nothing
+    """
+    cursor.execute(shard.render(statement), (source_id, source_id, natural_key))
+    cursor.execute(
+        shard.render(f"select id from {table} where source_id = %s and natural_key = %s"), (source_id, natural_key)
+    )
+    [(id_,)] = cursor.fetchall()
+    return int(id_)
+
+
 def find_target(cursor: Cursor, shard: Shard, entity: Entity, business: int, reference: str) -> int:
     """Id of a business's own location, employee or item, from its id or its name."""
     target = TABLES[entity].target
