@@ -192,8 +192,6 @@ def _source(
     sums = compare.summed(receipts(records, sites, now))
     facts = compare.facts(cursor, shard.schema("marts"), source.id)
     in_store = {b.block_id: b.records for b in blocks}
-    # On days before the first window only what changed later is known: a refunded payment, but not its unchanged order.
-    began = min((instant(b.window["from"]) for b in blocks if b.window.get("from")), default=None)
     return SourceResult(
         source=source.name,
         integration=source.integration,
@@ -210,7 +208,7 @@ def _source(
             for cell in sorted(_comparable(sums, facts))
             if sums.get(cell, Decimal(0)) != facts.get(cell, Decimal(0))
         ],
-        identity=[b for b in compare.identity_breaks(sums) if began is None or b[0].business_date > began.date()],
+        identity=compare.identity_breaks(sums, history_begins(source)),
     )
 
 
