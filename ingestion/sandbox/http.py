@@ -98,7 +98,7 @@ class Bucket:
 
 
 class Faults:
-    """Faults by vendor, in `<home>/sandbox/faults.json`: `{"<vendor>": {"fault": …, "with": {…}}}`."""
+    """Faults by vendor, in `<home>/sandbox/faults.json`: `{"<vendor>": {"fault": …, "at": …, "with": {…}}}`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -120,12 +120,12 @@ class Faults:
             return {}
         return found
 
-    def set(self, vendor: str, fault: Fault | None, **spoil: object) -> None:
-        """Give a vendor a fault, or heal it."""
+    def set(self, vendor: str, fault: Fault | None, at: str = "", **spoil: object) -> None:
+        """Give a vendor a fault, or heal it. Only requests whose path holds `at` meet it."""
         all_faults = json.loads(self._file.read_text()) if self._file.exists() else {}
         all_faults.pop(vendor, None)
         if fault:
-            all_faults[vendor] = {"fault": fault, "with": spoil}
+            all_faults[vendor] = {"fault": fault, "at": at, "with": spoil}
         partial = self._file.with_suffix(".partial")
         partial.write_text(json.dumps(all_faults))
         partial.replace(self._file)

@@ -63,6 +63,8 @@ class VendorServer(ThreadingHTTPServer):
     def reply(self, request: Request) -> Answer | None:
         """The answer to a request, with the vendor's manners and faults; None closes the connection."""
         fault = self.faults.of(self.name)
+        if fault.get("at", "") not in request.path:
+            fault = {}
         match fault.get("fault"):
             case "down":
                 return None
