@@ -58,6 +58,9 @@ def load(
         errors += [failure.error for failure in result.failures]
     columns = ["shard", "source", "stream", "blocks", *_COUNTS, "changed"]
     out.table(rows, "load", "nothing is pending", [*columns, "error", "next"] if errors else columns)
+    set_aside = sum(row.get("quarantined", 0) for row in rows)
+    if set_aside:
+        out.say(f"{set_aside} records could not be loaded and are in quarantine; next: larder quarantine list")
     if errors:
         raise errors[0]
 
