@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
@@ -18,6 +19,9 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.provision import create_database, provision_control, provision_shard
 from sharding.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from orchestration.dbt_worker import DbtProject
 
 UNSAFE_BUT_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
@@ -146,3 +150,13 @@ def register(server: Server, settings: Settings) -> Callable[[Shard], Catalogue]
 def catalogue(register: Callable[[Shard], Catalogue], shard: Shard) -> Catalogue:
     """A catalogue that holds `shard` and nothing else."""
     return register(shard)
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    """The project's own dbt models, parsed once for the whole run (4 CPU-s); `build` runs them on any shard."""
+    from orchestration.dbt_worker import DbtProject
+
+    project = DbtProject(Path(__file__).parents[1], tmp_path_factory.mktemp("dbt"))
+    project.parse()
+    return project

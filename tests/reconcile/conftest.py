@@ -34,8 +34,7 @@ from sharding.ids import make_id
 from sharding.model import Shard
 from tests.reconcile.store import ENCODER
 
-ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "tests" / "fixtures"
+PAGES = Path(__file__).parents[1] / "fixtures"
 BUSINESS = 1001
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)
 COMPARED = (
@@ -162,7 +161,8 @@ class Shop:
 
 
 @pytest.fixture(scope="session")
-def shop(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(server: Any, warehouse: DbtProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The business, built twice: with an order in quarantine, and after its retry."""
     database = server.copy_of("shard")
     audited = Audited(server.shard(database), BlockStore(f"file://{tmp_path_factory.mktemp('blocks')}"))
     audited.sql(f"insert into keys.route (business, name, display_name) values ({BUSINESS}, 'jaffle', 'Jaffle')")
@@ -172,12 +172,11 @@ def shop(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
             "insert into keys.source (id, integration, name)"
             f" values ({source.id}, '{source.integration}', '{source.name}')"
         )
-    dbt = DbtProject(ROOT, tmp_path_factory.mktemp("dbt"))
     job = Job(target_of(audited.shard), select=tuple(f"+{model}" for model in COMPARED), tests=False)
     here = Path.cwd()
 
     def build() -> Reconciliation:
-        result = dbt.build(job)
+        result = warehouse.build(job)
         os.chdir(here)
         assert result.ok, result.error or [(node.name, node.message) for node in result.failed]
         return audited.audit()
