@@ -10,6 +10,7 @@ import typer
 from cli.context import get_context
 from cli.output import EXIT_CODES, JsonFlag, Output
 from reconcile.run import Reconciliation, SourceResult, run
+from reconcile.told import differences
 
 
 def reconcile(
@@ -80,33 +81,6 @@ def _verdict(source: SourceResult) -> str:
         return "not readable"
     count = len(source.raw) + len(source.ledger) + len(source.differences) + len(source.identity)
     return "equal to the cent" if source.equal else f"{count} difference{'s' if count > 1 else ''}"
-
-
-def differences(result: Reconciliation, day: date | None = None) -> list[str]:
-    """Every difference as a sentence naming source, date, measure and both sides."""
-    said = []
-    for s in result.sources:
-        name = f"{result.business}/{s.source}"
-        said += [f"{name}: {s.damage}"] if s.damage else []
-        said += [f"{name}: raw {d.stream} {d.natural_key}: {d.problem}" for d in s.raw]
-        said += [f"{name}: block {p.block_id} of {p.stream}: {p.problem}" for p in s.ledger]
-        said += [
-            f"{name} {d.cell.business_date} {d.cell.measure} {d.cell.currency}: receipts {d.blocks}, facts {d.facts}"
-            for d in s.differences
-            if day in (None, d.cell.business_date)
-        ]
-        said += [
-            f"{name} {cell.business_date}: collected {collected} {cell.currency}, payments less refunds {paid}"
-            for cell, collected, paid in s.identity
-            if day in (None, cell.business_date)
-        ]
-    said += [
-        f"{result.business} {d.cell.business_date} {d.cell.measure} {d.cell.currency}:"
-        f" receipts {d.blocks}, summaries {d.summaries}"
-        for d in result.summaries
-        if day in (None, d.cell.business_date)
-    ]
-    return said
 
 
 def as_dict(result: Reconciliation, day: date | None = None) -> dict[str, Any]:

@@ -18,9 +18,12 @@ from orchestration.results import GOOD
 from orchestration.specs import Graph, receipts_check
 from orchestration.transform import Choice, ShardBuild
 from orchestration.translator import shards
+from reconcile.reader import ReceiptError
 from reconcile.run import Reconciliation
 from reconcile.run import run as reconcile
+from reconcile.told import differences
 
+SHOWN_DIFFERENCES = 20
 AD_HOC = "__ASSET_JOB"  # the job of assets that a person materializes in the UI
 
 
@@ -128,18 +131,22 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
         for shard in at.catalogue.shards():
             if asked is not None and shard.name not in asked:
                 continue
-            results = [
-                reconcile(b.name, at.catalogue.sources(b.name), shard, at.store.url, at.clock())
-                for b in at.catalogue.businesses(shard.name)
-            ]
-            unequal = [r.business for r in results if not r.equal]
+            results: list[Reconciliation] = []
+            untold: dict[str, str] = {}  # one business that cannot be read keeps no other from being compared
+            for business in at.catalogue.businesses(shard.name):
+                sources = at.catalogue.sources(business.name)
+                try:
+                    results.append(reconcile(business.name, sources, shard, at.store.url, at.clock()))
+                except ReceiptError as error:
+                    untold[business.name] = str(error)
+            unequal = [r.business for r in results if not r.equal] + list(untold)
             yield dg.AssetCheckEvaluation(
                 asset_key=spec.asset_key,
                 check_name=spec.name,
                 passed=not unequal,
                 partition=shard.name,
                 description=f"{shard.name}: {'differs: ' + ', '.join(unequal) if unequal else 'equal to the cent'}",
-                metadata={r.business: _said(r) for r in results},
+                metadata={**{r.business: _said(r) for r in results}, **untold},
             )
 
     return [reconcile_shards]
@@ -148,7 +155,10 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
 def _said(result: Reconciliation) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.json(
         {
-            s.source: {"blocks": s.blocks, "records": s.records, "compared": s.cells, "equal": s.equal}
-            for s in result.sources
+            **{
+                s.source: {"blocks": s.blocks, "records": s.records, "compared": s.cells, "equal": s.equal}
+                for s in result.sources
+            },
+            "differences": differences(result)[:SHOWN_DIFFERENCES],
         }
     )
