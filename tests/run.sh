@@ -17,4 +17,5 @@ step "sqlfluff" "$BIN/sqlfluff" lint dbt_project --processes 2
 step "generated files are fresh" "$BIN/larder" integration sync --check
 [ "${1:-}" = lint ] && exit 0
 step "dagster definitions" "$BIN/dagster" definitions validate -m orchestration.definitions
-step "pytest (dbt build on a fresh shard included)" "$BIN/pytest" "${@}"
+# Two processes, each with its own Postgres; a file stays in one, for the sake of its fixtures.
+step "pytest (dbt build on a fresh shard included)" "$BIN/pytest" -n 2 --dist loadfile --durations 15 "${@}"
