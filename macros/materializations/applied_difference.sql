@@ -135,11 +135,15 @@
 
 {#
   Add, drop and retype columns of the existing table until they are those of the result; returns whether anything was
-  altered. A column that a view still shows cannot be dropped: Postgres names the view.
+  altered. A view of this project that shows a dropped or retyped column makes way: it is dropped in this transaction and
+  comes back when its own node is built, which therefore has to be part of this run. Postgres names any other view.
 #}
 {% macro align_columns(target_relation, result_relation) %}
   {%- set differing = run_query(columns_that_differ_sql(target_relation, result_relation)) -%}
   {%- for column in differing.rows -%}
+    {%- if column['was_type'] is not none -%}
+      {%- do make_way_for_column(target_relation, column['name']) -%}
+    {%- endif -%}
     {%- call statement('align_columns') -%}
       alter table {{ target_relation }}
       {%- if column['is_type'] is none %} drop column {{ adapter.quote(column['name']) }}
@@ -149,6 +153,39 @@
     {%- endcall -%}
   {%- endfor -%}
   {%- do return(differing.rows | length > 0) -%}
+{% endmacro %}
+
+{% macro make_way_for_column(target_relation, column) %}
+  {%- set views = run_query(views_showing_column_sql(target_relation, column)) -%}
+  {%- for view in views.rows -%}
+    {%- set nodes = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.alias == view['name'] and model.unique_id in node.depends_on.nodes -%}
+      {%- do nodes.append(node) -%}
+    {%- endfor -%}
+    {%- if nodes and nodes[0].unique_id not in selected_resources -%}
+      {%- do exceptions.raise_compiler_error(
+          model.name ~ ": column " ~ column ~ " is shown by " ~ nodes[0].name ~ ", which this run does not build. Nothing was"
+          ~ " changed. Build both: dbt build --select " ~ model.name ~ "+") -%}
+    {%- elif nodes -%}
+      {%- call statement('make_way') -%}
+        drop view {{ adapter.quote(view['schema']) }}.{{ adapter.quote(view['name']) }}
+      {%- endcall -%}
+    {%- endif -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{% macro views_showing_column_sql(relation, column) %}
+  select distinct view_schema.nspname::text as schema, shown.relname::text as name
+  from pg_depend as depends
+  inner join pg_attribute as attribute
+    on attribute.attrelid = depends.refobjid and attribute.attnum = depends.refobjsubid and attribute.attname = '{{ column }}'
+  inner join pg_rewrite as rule on rule.oid = depends.objid
+  inner join pg_class as shown on shown.oid = rule.ev_class and shown.relkind = 'v'
+  inner join pg_namespace as view_schema on view_schema.oid = shown.relnamespace
+  where
+    depends.classid = 'pg_rewrite'::regclass
+    and depends.refclassid = 'pg_class'::regclass
+    and depends.refobjid = '{{ relation }}'::regclass
 {% endmacro %}
 
 {% macro columns_that_differ_sql(target_relation, result_relation) %}

@@ -214,3 +214,21 @@ def test_after_any_edits_the_table_equals_its_query(menu: Any, seed: int) -> Non
                 cursor.execute("begin; delete from public.menu; select 1 / 0")
         menu.build(*(("--full-refresh",) if chance.random() < 0.3 else ()))
         assert menu.sql("select * from marts.menu order by 1") == menu.sql("select * from public.menu order by 1")
+
+
+def test_a_view_of_the_project_makes_way_for_a_dropped_column(menu: Any) -> None:
+    menu.model("menu_card", "{{ config(materialized='shard_view') }}\nselect id, name, price from {{ ref('menu') }}")
+    menu.build()
+    menu.model("menu", MENU.replace("name, price", "name, price::int as price"))
+    said = menu.failure("--select", "menu")
+    assert "menu_card" in said and "--select menu+" in said
+    assert menu.sql("select count(*) from marts.menu_card") == [(3,)]
+    menu.build("--select", "menu+")
+    assert menu.sql("select pg_typeof(price)::text from marts.menu_card limit 1") == [("integer",)]
+
+
+def test_a_view_of_somebody_else_is_named_and_nothing_changes(menu: Any) -> None:
+    menu.sql("create view public.cheap as select name from marts.menu")
+    menu.model("menu", MENU.replace("id, name, price", "id, price").replace(", indexes=[{'columns': ['name']}]", ""))
+    assert "view cheap depends on" in menu.failure()
+    assert menu.sql("select count(name) from marts.menu") == [(3,)]
