@@ -1,5 +1,8 @@
 {# What builds report about themselves: one row a build of a model, written in the transaction that changed the rows. #}
 {% macro prepare_model_change() -%}
+  {%- if execute -%}
+    {%- do log('Target ' ~ target.name ~ ': ' ~ ('development, in ' ~ target.schema ~ ' alone' if is_development() else 'PRODUCTION'), info=true) -%}
+  {%- endif -%}
   {%- set log_table = builtins.source('meta', 'model_change') -%}
   begin;
   select pg_advisory_xact_lock(hashtextextended('{{ log_table.render() }}', 0));
