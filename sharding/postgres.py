@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -159,8 +160,9 @@ def _copied(source: Path, settings: Settings, who: Account) -> Path:
     stamp = hashlib.sha256(f"{source} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()[:12]
     target = runtime_dir(settings) / f"postgres-{stamp}"
     if not target.exists():
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        shutil.copytree(source.parent, partial, symlinks=True)
+        # Of its own name: several instances of one installation are started side by side.
+        partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
+        shutil.copytree(source.parent, partial, symlinks=True, dirs_exist_ok=True)
         for folder, _, files in os.walk(partial):
             Path(folder).chmod(0o755)
             for file in files:

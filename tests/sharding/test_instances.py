@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,10 @@ def test_root_hands_it_to_a_user_that_cannot_enter_the_checkout(tmp_path: Path) 
     shutil.copytree(postgres.installed_bin(make_settings(tmp_path)).parent, installed, symlinks=True)
     settings = make_settings(tmp_path / "home", postgres_bin=installed / "bin")
     try:
+        with ThreadPoolExecutor(3) as pool:  # as `larder up` does: the programs are copied by whoever comes first
+            assert len({found.bin for found in pool.map(postgres.binaries, [settings] * 3)}) == 1
         instance = instances.start("one", settings, QUICK)
+        assert not list(postgres.runtime_dir(settings).glob("*.partial"))
         runtime = postgres.recorded_runtime_dir(settings)
         assert runtime is not None and str(instances.status("one", settings).data).startswith(str(runtime))
         assert value(instance, settings, "show data_directory") == instances.status("one", settings).data
