@@ -66,18 +66,16 @@ def extract(
         )
     rows = [_row(result) for result in results]
     rows += [
-        {"source": one.label, "outcome": "failed", "error": error.cause, "next": error.next_command}
+        {"source": one.label, "outcome": "failed", "error": error.cause, "turn": error.turn, "next": error.next_command}
         for one, error in failed
     ]
     columns = ["source", "stream", "outcome", "records", "blocks", "requests", "retries", "seconds", "error", "next"]
     if not any("error" in row for row in rows):
         columns = columns[:-2]
     out.table(rows, "extract", "no sources", columns)
-    problem = worst(results)
+    problem = worst(results) or (failed[0][1] if failed else None)
     if problem is not None:
-        raise problem
-    if failed:
-        raise failed[0][1]
+        out.fail(problem)
 
 
 def _row(result: StreamResult) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def load(
                 )
             except LarderError as error:
                 errors.append(error)
-                rows.append({"shard": target, "error": error.cause, "next": error.next_command})
+                rows.append({"shard": target, "error": error.cause, "turn": error.turn, "next": error.next_command})
                 continue
         rows += loaded_rows(target, result, mine)
         errors += [failure.error for failure in result.failures]
@@ -62,7 +62,7 @@ def load(
     if set_aside:
         out.say(f"{set_aside} records could not be loaded and are in quarantine; next: larder quarantine list")
     if errors:
-        raise errors[0]
+        out.fail(errors[0])
 
 
 def loaded_rows(shard: str, result: LoadResult, sources: Sequence[Source]) -> list[dict[str, Any]]:

@@ -11,9 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    import ingestion.errors
+    import sharding.errors
+
+    KnownError: TypeAlias = ingestion.errors.LarderError | sharding.errors.LarderError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON; nothing else goes to standard output.")]
 
@@ -51,6 +57,12 @@ class Output:
     def say(self, line: str) -> None:
         """A line for people."""
         print(line, file=sys.stderr if self.json else sys.stdout, flush=True)
+
+    def fail(self, error: KnownError) -> NoReturn:
+        """End with an error whose row the results have: its exit code alone as JSON, else the error in full."""
+        if self.json:
+            raise typer.Exit(EXIT_CODES[error.turn])
+        raise error
 
     @contextmanager
     def progress(self, title: str, total: int | None) -> Iterator[Progress]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cli.context import get_context
 from cli.main import app
+from cli.output import EXIT_CODES
 from ingestion import registry
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError as ShardingError
@@ -90,7 +91,8 @@ def test_a_failing_source_is_shown_and_decides_the_exit_code(run: Run, catalogue
         "cafe/good": "block",
         "cafe/gone": "failed",
     }
-    assert getattr(result.exception, "turn", None) == "vendor"
+    assert result.exit_code == EXIT_CODES["vendor"]
+    assert getattr(run("extract", "--patience", "0.1").exception, "turn", None) == "vendor"
 
 
 @pytest.mark.usefixtures("connected")
@@ -98,7 +100,9 @@ def test_a_secret_that_is_not_there_is_the_owners_turn(run: Run, catalogue: Cata
     catalogue.add_source("cafe", "acme", "bare", {}, "env:NOT_SET")
     result = run("extract", "--json")
     assert {row["source"]: row["outcome"] for row in json.loads(result.stdout)}["cafe/good"] == "block"
-    assert isinstance(result.exception, ShardingError) and result.exception.turn == "credentials"
+    assert result.exit_code == EXIT_CODES["credentials"]
+    told = run("extract", "--force").exception
+    assert isinstance(told, ShardingError) and told.turn == "credentials"
 
 
 def test_an_unknown_block_is_named(run: Run, catalogue: Catalogue) -> None:
