@@ -270,8 +270,8 @@ def loaded_block_ids(cursor: Any, raw_schema: str, source_id: int) -> frozenset[
     return frozenset(row[0] for row in cursor)
 
 
-def site_overrides(cursor: Any, keys: str, source_id: int) -> Sites:
-    """What people decided on time zone and day start, by the source's own site keys."""
+def sites_of(cursor: Any, keys: str, source_id: int) -> Sites:
+    """What people decided on time zone and day start, by the source's own site keys; its business's currency."""
     cursor.execute(
         f"""
         select
@@ -289,4 +289,6 @@ def site_overrides(cursor: Any, keys: str, source_id: int) -> Sites:
     found: dict[str, list[SiteSetting]] = defaultdict(list)
     for site, valid_from, valid_to, timezone, day_start in cursor:
         found[site].append(SiteSetting(valid_from, valid_to, timezone, day_start))
-    return Sites(found)
+    cursor.execute(f"select reporting_currency from {keys}.route where business = {keys}.business_of(%s)", (source_id,))
+    [(currency,)] = cursor.fetchall()
+    return Sites(found, currency)

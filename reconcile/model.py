@@ -38,9 +38,13 @@ class SiteSetting:
 
 @dataclass(frozen=True)
 class Sites:
-    """Time zone and day start of each vendor site. `overrides` are what people decided; vendors fill in the rest."""
+    """Time zone and day start of each vendor site, and the currency of amounts whose vendor gives none.
+
+    `overrides` are what people decided; vendors fill in the rest.
+    """
 
     overrides: Mapping[str, Sequence[SiteSetting]] = field(default_factory=dict)
+    currency: str = "USD"  # the business's reporting currency
 
     def business_date(self, site: str, at: datetime, timezone: str, day_start: timedelta) -> date:
         """Business date of the instant `at` at `site`: local wall clock minus the day-start hour.

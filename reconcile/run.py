@@ -188,7 +188,7 @@ def _source(
         raw_differences += compare.raw_differences(cursor, table, source.id, name, folded, rules.volatile)
     receipts = receipts_of(source.integration)
     records = {name: [s.payload for s in folded.current.values()] for name, folded in streams.items()}
-    sites: Sites = compare.site_overrides(cursor, shard.schema("keys"), source.id)
+    sites: Sites = compare.sites_of(cursor, shard.schema("keys"), source.id)
     sums = compare.summed(receipts(records, sites, now))
     facts = compare.facts(cursor, shard.schema("marts"), source.id)
     in_store = {b.block_id: b.records for b in blocks}

@@ -15,8 +15,6 @@ from reconcile.reader import instant
 
 DAY_START = timedelta(hours=4)
 """7shifts knows no day start: the small hours belong to the evening before, unless the location's settings say else."""
-CURRENCY = "USD"
-"""7shifts gives wages without a currency."""
 LONGEST_OPEN = timedelta(hours=16)
 SECOND = timedelta(seconds=1)
 HOUR = Decimal(3600)
@@ -29,7 +27,8 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
     """Shifts, hours worked and what they cost at the wages in force before any overtime premium, by business date.
 
     A shift counts on the date of its clock-in; its hours and their cost on the dates on which they were worked.
-    Salaried hours cost nothing by the hour, yet their cost is known; `costed_hours` are those with any wage at all.
+    7shifts gives wages without a currency: they are in the business's own. Salaried hours cost nothing by the hour, yet
+    their cost is known; `costed_hours` are those with any wage at all.
     Hours of a shift on a day are held to 6 decimals, their cost to 4, each rounded half up.
     """
     zones = {str(location["id"]): location.get("timezone") or "UTC" for location in records.get("locations", ())}
@@ -53,7 +52,7 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
             totals[day, "", "costed_hours"] += hours
             if pay["wage_type"] == "hourly":
                 cost = hours * Decimal(pay["wage_cents"]) / 100
-                totals[day, CURRENCY, "base_cost"] += cost.quantize(Decimal("1e-4"), ROUND_HALF_UP)
+                totals[day, sites.currency, "base_cost"] += cost.quantize(Decimal("1e-4"), ROUND_HALF_UP)
     for (day, currency, measure), amount in totals.items():
         yield Amount(day, currency, measure, amount)
 

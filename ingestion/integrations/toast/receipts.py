@@ -29,7 +29,7 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
             continue
         site = order["_context"]["restaurant"]
         place = places.get(site, {})
-        currency = place.get("currencyCode", "USD")
+        currency = place.get("currencyCode") or sites.currency
         into = totals[_day(order["businessDate"]), currency]
         live = [c for c in checks if not order.get("voided") and not c.get("voided")]
         is_open = bool(live) and not order.get("closedDate") and not order.get("paidDate")
