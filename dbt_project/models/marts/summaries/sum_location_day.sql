@@ -9,8 +9,9 @@
     )
 }}
 
+{%- set day_start = "coalesce(settings.day_start, '4 hours')" -%}
 {%- set end_of_day -%}
-    ((days.business_date + 1 + coalesce(settings.day_start, '4 hours')) at time zone coalesce(settings.timezone, 'UTC'))
+((days.business_date + 1 + {{ day_start }}) at time zone coalesce(settings.timezone, 'UTC'))
 {%- endset %}
 
 with sales as (
@@ -151,7 +152,9 @@ joined as (
         case when days.business_date >= days.spend_from then coalesce(spend.spend, 0) end as allocated_spend,
 
         -- capped at the day's end: a finished day is complete, and does not change with every later visit to a vendor
-        case when through.data_through is not null then least(through.data_through, {{ end_of_day }}) end as data_through,
+        case
+            when through.data_through is not null then least(through.data_through, {{ end_of_day }})
+        end as data_through,
         coalesce(labour.is_provisional, false)
         or coalesce(sales.open_sales, 0) <> 0
         or coalesce(through.data_through < {{ end_of_day }}, true) as is_provisional,
