@@ -17,9 +17,11 @@ $(STAMP): uv.lock pyproject.toml
 	@$(UV) sync --quiet --frozen --inexact
 	@touch $@
 
-.PHONY: help demo test lint dagster bench clean
+.PHONY: help install demo test lint dagster bench clean
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make .venv with everything in it
 
 demo: $(STAMP)  ## start databases and sandbox vendors, extract, load, transform, report
 	@$(BIN)/larder demo

@@ -30,7 +30,7 @@ DEMO = Path(__file__).with_name("demo.yml")
 DECIDED_BY = "demo"
 
 NEXT = """
-What to try next
+What to try next (after: source .venv/bin/activate)
   larder sandbox advance 1d && make demo    the vendors trade on: refunds, edits, corrections, restated spend
   larder report --business jaffle_shop      the week of one business
   larder reconcile --date 2024-04-01        every amount of a day, from the receipts

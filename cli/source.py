@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +13,16 @@ import typer
 from cli.context import get_context
 from cli.output import EXIT_CODES, JsonFlag, Output
 from ingestion import registry
+from ingestion.clock import is_sandbox
+from ingestion.errors import LarderError as IngestionError
 from ingestion.source import check_source
 from orchestration.sources import source_ref
 from sharding.errors import LarderError
 from sharding.model import Source
 
 app = typer.Typer(no_args_is_help=True)
+HISTORY = timedelta(days=730)
+"""How far back a source begins that does not say `since`."""
 
 Key = Annotated[str, typer.Argument(help="business/name, or the source's id.", metavar="SOURCE")]
 SetOption = Annotated[
@@ -48,18 +53,28 @@ def add(
     json: JsonFlag = False,
 ) -> None:
     """Connect a business to an integration. Settings and credentials are checked before anything is written."""
-    catalogue, out = get_context().catalogue, Output(json)
+    context, out = get_context(), Output(json)
+    catalogue = context.catalogue
     spec = registry.get(integration)
     owner = catalogue.business(business)
-    draft = Source(
-        0, owner.id, owner.name, owner.shard, integration, name or integration, _settings(values), secret, "active"
-    )
-    check_source(source_ref(catalogue, draft), spec)
+    # Said, not implied: where a history begins, sales and their payments need not yet meet, and the checks must know.
+    config = {"since": (context.clock() - HISTORY).date().isoformat(), **_settings(values)}
+    draft = Source(0, owner.id, owner.name, owner.shard, integration, name or integration, config, secret, "active")
+    try:
+        check_source(source_ref(catalogue, draft), spec)
+    except IngestionError as error:
+        error.next_command = "larder source add --help"  # there is no source to check yet
+        raise
     source = catalogue.add_source(owner.name, integration, draft.name, draft.config, secret)
     if json:
         out.document(asdict(source))
     else:
-        out.say(f"{source.label} reads {spec.title}; id {source.id}")
+        out.say(f"{source.label} reads {spec.title} from {config['since']} on; id {source.id}")
+        if is_sandbox(context.settings.home, context.settings.clock) and "127.0.0.1" not in str(config.get("base_url")):
+            out.say(
+                f"this installation follows the sandbox's clock ({context.clock():%Y-%m-%d}), a real vendor does not;"
+            )
+            out.say("  use an installation of its own (LARDER_HOME=…), or LARDER_CLOCK=real")
         out.say(f"next: larder extract --source {source.label}")
 
 

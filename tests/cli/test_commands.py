@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import psycopg2
@@ -54,9 +55,10 @@ def test_a_business_and_its_source_from_nothing(larder: Callable[..., Ran], cata
     assert catalogue.sources() == []
 
     source = larder("source", "add", "blue_cafe", "till", "-s", "site=12", "--secret", "env:TILL_TOKEN", "--json").json
-    assert source["config"] == {"site": "12"}
+    since = source["config"].pop("since")  # what is not said is written down
+    assert since < date.today().isoformat() and source["config"] == {"site": "12"}
     changed = larder("source", "set", "blue_cafe/till", "-s", "site=13", "-s", "requests_per_second:=5", "--json").json
-    assert changed[0]["config"] == {"site": "13", "requests_per_second": 5}
+    assert changed[0]["config"] == {"site": "13", "requests_per_second": 5, "since": since}
     assert larder("source", "check", "--offline").code == 0
     assert "paused" in larder("source", "pause", "blue_cafe/till").out
     assert [row["state"] for row in larder("source", "list", "--json").json] == ["paused"]
