@@ -13,6 +13,7 @@ from cli.output import JsonFlag, Output
 from cli.shard import shard_row
 from sharding import instances, postgres
 from sharding import up as installation
+from sharding.dbt_profiles import remove_profiles
 from sharding.errors import LarderError
 
 
@@ -78,6 +79,8 @@ def clean(
         return
     _stop_sandbox(out)
     installation.down(settings, out.say)
+    if remove_profiles(settings.home):
+        out.say("deleted the dbt profile of these databases")
     for folder in folders:
         shutil.rmtree(folder)
         out.say(f"deleted {folder}")

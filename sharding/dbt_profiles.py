@@ -44,10 +44,8 @@ def write_profiles(shards: Sequence[Shard], home: Path) -> Path | None:
 
     Returns its path, or None where there is nothing to write: no shard, or a file that a person wrote.
     """
-    path = (home.parent if (home.parent / "dbt_project.yml").is_file() else home) / "profiles.yml"
-    if not shards:
-        return None
-    if path.exists() and not path.read_text().startswith(FIRST_LINE):
+    path = _path(home)
+    if not shards or (path.exists() and not _is_ours(path)):
         return None
     text = FIRST_LINE + NOTE + yaml.safe_dump(profiles(shards, getpass.getuser()), sort_keys=False)
     beside = path.with_suffix(".yml.new")
@@ -55,6 +53,23 @@ def write_profiles(shards: Sequence[Shard], home: Path) -> Path | None:
     beside.write_text(text)
     beside.replace(path)
     return path
+
+
+def remove_profiles(home: Path) -> bool:
+    """Delete what `write_profiles` wrote; whether there was such a file. A person's file stays."""
+    path = _path(home)
+    if not path.exists() or not _is_ours(path):
+        return False
+    path.unlink()
+    return True
+
+
+def _path(home: Path) -> Path:
+    return (home.parent if (home.parent / "dbt_project.yml").is_file() else home) / "profiles.yml"
+
+
+def _is_ours(path: Path) -> bool:
+    return path.read_text().startswith(FIRST_LINE)
 
 
 def _output(shard: Shard, schema: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from sharding.dbt_profiles import FIRST_LINE, profiles, write_profiles
+from sharding.dbt_profiles import FIRST_LINE, profiles, remove_profiles, write_profiles
 from sharding.model import Shard
 
 SHARDS = [
@@ -44,3 +44,11 @@ def test_a_persons_file_is_left_alone(tmp_path: Path) -> None:
     assert write_profiles(SHARDS, tmp_path / ".larder") is None
     (tmp_path / "profiles.yml").write_text(FIRST_LINE)
     assert write_profiles(SHARDS, tmp_path / ".larder") is not None
+
+
+def test_only_what_was_generated_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "dbt_project.yml").touch()
+    path = write_profiles(SHARDS, tmp_path / ".larder")
+    assert path is not None and remove_profiles(tmp_path / ".larder") and not path.exists()
+    path.write_text("larder: {}\n")
+    assert not remove_profiles(tmp_path / ".larder") and path.exists()
