@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from sharding import instances
+from sharding import instances, postgres
 from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.provision import create_database, provision_control, provision_shard
@@ -66,6 +66,24 @@ def scratch() -> str:
     """A folder in memory where there is room: creating and dropping a database there takes 30 ms instead of 120."""
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3 else "/var/tmp"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reachable_programs() -> Iterator[None]:
+    """As root in a checkout that only root can enter: one copy of Postgres' programs for the run, not one a home."""
+    settings = Settings(home=scratch(), control_dsn=None)
+    programs = postgres.installed_bin(settings)
+    if postgres.account(settings).reaches(programs / "postgres"):
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="larder-test-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    shutil.copytree(programs.parent, folder / "install", symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LARDER_POSTGRES_BIN", str(folder / "install" / "bin"))
+        get_settings.cache_clear()
+        yield
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
