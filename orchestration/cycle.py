@@ -16,7 +16,6 @@ from pathlib import Path
 from ingestion import index
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.clock import Clock, clock_of, is_sandbox
-from ingestion.errors import LarderError
 from ingestion.extract import Options, StreamResult, extract_all
 from ingestion.registry import discover
 from ingestion.source import SourceRef
@@ -141,7 +140,7 @@ def _extract(at: Installation, scope: Scope, sources: Sequence[Source], watch: W
         try:
             refs.append(source_ref(at.catalogue, source))
         except ShardingError as error:  # the secret cannot be read: its owner's turn, and nobody else's delay
-            failure = Failure(error.cause, error.turn, error.next_command)
+            failure = Failure.of(error)
             yield Extracted(source.shard, source.business_name, source.label, source.integration, "", "failed",
                             failure=failure)  # fmt: skip
     by_streams: dict[frozenset[str] | None, list[SourceRef]] = {}
@@ -172,12 +171,8 @@ def _extracted(shard: str, result: StreamResult) -> Extracted:
     return Extracted(
         shard, ref.business_name, ref.label, ref.integration, result.stream, result.outcome,
         tuple(str(b) for b in result.blocks), result.records, result.bytes, result.requests, result.retries,
-        round(result.seconds, 3), _failure(result.error),
+        round(result.seconds, 3), Failure.of(result.error) if result.error else None,
     )  # fmt: skip
-
-
-def _failure(error: LarderError | None) -> Failure | None:
-    return Failure(error.cause, error.turn, error.next_command) if error else None
 
 
 def _costed(step: StepName, events: Iterator[Event]) -> Iterator[Event]:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ingestion.errors import LarderError as IngestionError
 from orchestration.transform import ShardBuild
+from sharding.errors import LarderError as ShardingError
 
 StepName = Literal["extract", "load", "build"]
 STEPS: tuple[StepName, ...] = ("extract", "load", "build")
@@ -20,6 +22,11 @@ class Failure:
     cause: str
     turn: str
     next_command: str
+
+    @classmethod
+    def of(cls, error: IngestionError | ShardingError) -> Failure:
+        """An error of ingestion or of sharding, without its traceback."""
+        return cls(error.cause, error.turn, error.next_command)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def load_shard(
         result = load_blocks(shard.dsn, shard.schemas, manifests, store, discover(), progress)
     except LarderError as error:
         for key in dict.fromkeys(stream_of.values()):
-            yield _event(shard, sources, key, failure=_failure(error))
+            yield _event(shard, sources, key, failure=Failure.of(error))
         return
     index.mark_loaded(control, result.loaded_block_ids)
     published: dict[tuple[int, str], list[BlockCount]] = defaultdict(list)
@@ -55,7 +55,7 @@ def load_shard(
         for block_id in failed.block_ids:
             ids[stream_of[block_id]].append(block_id)
         for key, block_ids in ids.items():
-            yield _event(shard, sources, key, block_ids, failure=_failure(failed.error))
+            yield _event(shard, sources, key, block_ids, failure=Failure.of(failed.error))
 
 
 def _event(
@@ -82,7 +82,3 @@ def _event(
         tombstones=sum(c.tombstones for c in counts),
         failure=failure,
     )
-
-
-def _failure(error: LarderError) -> Failure:
-    return Failure(error.cause, error.turn, error.next_command)
