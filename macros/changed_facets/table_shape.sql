@@ -1,57 +1,4 @@
-{#
-  applied_difference: a table that is rebuilt beside itself and changed only where the result differs.
-
-  The new result goes to a temporary table; rows that differ are deleted and inserted in the same transaction. The table
-  is never swapped, so grants, policies, triggers, dependent views and untouched rows survive, readers never see it
-  empty, and a failed run leaves the last good state. `--full-refresh` does the same: there is nothing else to refresh.
-
-  config:
-    unique_key  the columns of the grain, not null. Required: rows are compared and replaced by it; a unique index
-                holds it.
-    indexes     as dbt's own for Postgres; missing ones are made, also on a table that exists.
-  A contract gives the columns' types and its not-null and check constraints; added, removed and retyped columns are
-  altered in place.
-
-  Each build writes a row to meta.model_change in the same transaction and reports the rows in its message.
-#}
-{% materialization applied_difference, adapter='postgres' %}
-  {%- set target_relation = this.incorporate(type='table') -%}
-  {%- set result_relation = temporary_relation(this.identifier, '__result') -%}
-  {%- set grain = grain_of_model() -%}
-  {%- set existing = load_cached_relation(this) -%}
-
-  {{ run_hooks(pre_hooks, inside_transaction=False) }}
-  {{ run_hooks(pre_hooks, inside_transaction=True) }}
-
-  {%- do lock_model(target_relation) -%}
-  {%- if existing is not none and not existing.is_table -%}
-    {%- do adapter.drop_relation(existing) -%}
-    {%- set existing = none -%}
-  {%- endif -%}
-
-  {%- do create_result_table(result_relation, sql) -%}
-  {%- do assert_grain(result_relation, grain) -%}
-  {%- if existing is none -%}
-    {%- do create_table_like_result(target_relation, result_relation) -%}
-    {%- set columns_changed = true -%}
-  {%- else -%}
-    {%- set columns_changed = align_columns(target_relation, result_relation) -%}
-  {%- endif -%}
-  {%- do ensure_indexes(target_relation, grain) -%}
-
-  {%- set counts = apply_difference(target_relation, result_relation, grain) -%}
-  {%- do record_model_change(counts.inserted, counts.deleted, counts.unchanged) -%}
-
-  {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=False)) -%}
-  {%- if columns_changed or should_full_refresh() -%}
-    {%- do persist_docs(target_relation, model) -%}
-  {%- endif -%}
-  {{ run_hooks(post_hooks, inside_transaction=True) }}
-  {{ adapter.commit() }}
-  {{ run_hooks(post_hooks, inside_transaction=False) }}
-  {{ return({'relations': [target_relation]}) }}
-{% endmaterialization %}
-
+{# The shape of a table that changed_facets keeps: columns, constraints, indexes; and the checks of its result. #}
 
 {# A relation of this session: no schema, so that it is found first and vanishes with the transaction. #}
 {% macro temporary_relation(identifier, suffix) %}
@@ -90,14 +37,14 @@
         {%- endfor %}
       ) on commit drop
     {%- endcall -%}
-    {%- call statement('fill_result') -%}
+    {%- call statement('main') -%}
       insert into {{ relation }} ({{ names }})
       select {{ names }} from (
 {{ sql }}
       ) as result
     {%- endcall -%}
   {%- else -%}
-    {%- call statement('fill_result') -%}
+    {%- call statement('main') -%}
       create temporary table {{ relation }} on commit drop as
 {{ sql }}
     {%- endcall -%}
@@ -203,21 +150,45 @@
   order by 1
 {% endmacro %}
 
-{# Indexes by what they cover, not by name: dbt's own names bear a timestamp and would be made again at every build. #}
+{# The model's own indexes: its grain, its facet, those of its config. #}
 {% macro ensure_indexes(relation, grain) %}
-  {%- set wanted = [{'columns': grain, 'unique': true, 'type': 'btree'}] + (config.get('indexes') or []) -%}
-  {%- set found = run_query(indexes_of_sql(relation)) -%}
+  {%- set wanted = [{'columns': grain, 'unique': true}] + (config.get('indexes') or []) -%}
+  {%- do ensure_indexes_on(relation, wanted + ([{'columns': config.get('facet'), 'or_begins_with': true}] if config.get('facet') else [])) -%}
+{% endmacro %}
+
+{# The indexes by which this model finds its parents' rows of a facet: without them each slice reads the whole parent. #}
+{% macro ensure_indexes_of_parents(feeds) %}
+  {%- for feed in feeds if config.get('facet') and feed.is_model and (config.get('facet_from') or {}).get(feed.name) is none -%}
+    {%- set columns = adapter.get_columns_in_relation(feed.relation) | map(attribute='name') | list -%}
+    {%- if config.get('facet') | reject('in', columns) | list | length == 0 -%}
+      {%- do ensure_indexes_on(feed.relation, [{'columns': config.get('facet'), 'or_begins_with': true}]) -%}
+    {%- endif -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{#
+  Make the indexes that are missing; by what they cover, not by name: dbt's own names bear a timestamp and would be made
+  again at every build. With or_begins_with one that begins with these columns, in any order, will do.
+#}
+{% macro ensure_indexes_on(relation, wanted) %}
   {%- set present = [] -%}
-  {%- for row in found.rows -%}
-    {%- do present.append(row['column_names'] ~ '/' ~ row['is_unique'] ~ '/' ~ row['method']) -%}
+  {%- for row in run_query(indexes_of_sql(relation)).rows -%}
+    {%- do present.append({'columns': row['column_names'].split(','), 'unique': row['is_unique'], 'type': row['method']}) -%}
   {%- endfor -%}
   {%- for index in wanted -%}
-    {%- set identity = index['columns'] | join(',') ~ '/' ~ index.get('unique', false) ~ '/' ~ index.get('type', 'btree') -%}
-    {%- if identity not in present -%}
+    {%- set columns = index['columns'] -%}
+    {%- set unique = index.get('unique', false) -%}
+    {%- set type = index.get('type', 'btree') -%}
+    {%- set found = namespace(it=false) -%}
+    {%- for other in present if other.type == type -%}
+      {%- if other.columns == columns and other.unique == unique -%}{%- set found.it = true -%}{%- endif -%}
+      {%- if index.get('or_begins_with') and other.columns[:columns | length] | sort == columns | sort -%}{%- set found.it = true -%}{%- endif -%}
+    {%- endfor -%}
+    {%- if not found.it -%}
       {%- call statement('ensure_index') -%}
-        create {{ 'unique ' if index.get('unique') }}index on {{ relation }} using {{ index.get('type', 'btree') }} ({{ index['columns'] | join(', ') }})
+        create {{ 'unique ' if unique }}index on {{ relation }} using {{ type }} ({{ columns | join(', ') }})
       {%- endcall -%}
-      {%- do present.append(identity) -%}
+      {%- do present.append({'columns': columns, 'unique': unique, 'type': type}) -%}
     {%- endif -%}
   {%- endfor -%}
 {% endmacro %}

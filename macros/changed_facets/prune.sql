@@ -1,0 +1,58 @@
+{#
+  After a run: entries that every mark has seen are deleted, and marks of models that are gone. A mark that stays behind for
+  too long is dropped, and its model is computed whole when it next succeeds: one broken model lets no feed grow for ever.
+#}
+{% macro prune_feeds() -%}
+  {%- if execute and follows_changes() -%}
+    {%- set models = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}{%- do models.append(node.name) -%}{%- endfor -%}
+    {%- set mark, known, lag = meta_table('mark'), meta_table('feed'), longest_lag() -%}
+do $larder$
+declare
+  feed record;
+  needed_from xid8;
+  entries bigint;
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('{{ known }}', 0)) then
+    return;  -- another run prunes
+  end if;
+  delete from {{ mark }} where not model = any (array['{{ models | join("', '") }}']::text[]);
+
+  for feed in select known.feed, known.relation from {{ known }} as known where to_regclass(known.relation) is not null loop
+    for attempt in 1..2 loop
+      -- what the slowest has not seen is needed; also what began before this, as a build that has no mark yet may follow it
+      select behind.xid into needed_from
+      from (
+        select pg_snapshot_xmin(seen) as xid from {{ mark }} where reads ? feed.feed
+        union all
+        select pg_snapshot_xmin(tested) from {{ mark }} where model = feed.feed and tested is not null
+        union all
+        select pg_snapshot_xmin(pg_current_snapshot())
+      ) as behind
+      order by behind.xid
+      limit 1;
+
+      execute format('select count(*) from (select from %s where xid >= $1 limit $2) as waiting', feed.relation)
+        into entries using needed_from, {{ lag.entries }} + 1;
+      update {{ mark }} set stale_since = now()
+      where stale_since is null and entries > 0 and pg_snapshot_xmin(seen) = needed_from and reads ? feed.feed;
+
+      delete from {{ mark }}
+      where
+        reads ? feed.feed
+        and (
+          stale_since < now() - make_interval(days => {{ lag.days }})
+          or (entries > {{ lag.entries }} and pg_snapshot_xmin(seen) = needed_from)
+        );
+      exit when not found;
+      raise notice 'models too far behind % are computed whole next time', feed.feed;
+    end loop;
+
+    execute format('delete from %s where xid < $1', feed.relation) using needed_from;
+    if found then
+      update {{ known }} as known set pruned_to = needed_from where known.feed = feed.feed and known.pruned_to < needed_from;
+    end if;
+  end loop;
+end $larder$
+  {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,191 @@
+{#
+  What a build of this model has to look at. Called first in the transaction, once the model's lock is held; returns
+    whole     the model is computed whole (it has no valid mark, or no facets and a parent published something)
+    reason    why it is built, for people
+    nothing   true: no parent published anything since the mark; there is nothing to do
+    facets    how many facets changed, listed in the temporary table `facets`; none if whole
+    snapshot, cluster, code, epochs   what the mark will say
+    feeds     all feeds that the model follows
+
+  The snapshot is taken before anything is read, in the statement that also reads the epochs: what commits later is either
+  seen now and looked at again next time, or not seen and new next time. Never is a commit passed over.
+#}
+{% macro start_reading(target_relation, existing) %}
+  {%- set read = read_by(model) -%}
+  {%- set reading = {
+      'whole': true, 'reason': 'development', 'nothing': false, 'facets': none, 'feeds': read.feeds, 'marks': follows_changes()} -%}
+  {%- if not follows_changes() -%}
+    {%- do return(reading) -%}
+  {%- endif -%}
+
+  {%- do register_feeds(read.feeds) -%}
+  {%- set mark = run_query(mark_sql(target_relation)).rows[0] -%}
+  {%- set code = code_of_model(read.views) -%}
+  {%- set epochs = fromjson(mark['epochs'] or '{}') -%}
+  {%- set seen_epochs = fromjson(mark['reads'] or '{}') -%}
+  {%- do reading.update({'snapshot': mark['snapshot'], 'cluster': mark['cluster'], 'code': code, 'epochs': epochs}) -%}
+  {%- set lost = [] -%}
+  {%- for feed in read.feeds if seen_epochs.get(feed.label) != epochs.get(feed.label) -%}{%- do lost.append(feed.name) -%}{%- endfor -%}
+
+  {%- if existing is none -%}
+    {%- do reading.update({'reason': 'first build'}) -%}
+  {%- elif should_full_refresh() -%}
+    {%- do reading.update({'reason': 'full refresh'}) -%}
+  {%- elif mark['seen'] is none -%}
+    {%- do reading.update({'reason': 'no mark'}) -%}
+  {%- elif mark['marked_cluster'] != mark['cluster'] -%}
+    {%- do reading.update({'reason': 'restored on another cluster'}) -%}
+  {%- elif not same_code(fromjson(mark['code']), code) -%}
+    {%- do reading.update({'reason': 'the model changed'}) -%}
+  {%- elif lost -%}
+    {%- do reading.update({'reason': 'built anew: ' ~ lost | join(', ')}) -%}
+  {%- elif mark['is_pruned'] -%}
+    {%- do reading.update({'reason': 'its feeds do not reach back to its mark'}) -%}
+  {%- else -%}
+    {%- do reading.update({'whole': false, 'since': mark['seen']}) -%}
+    {%- do follow_changes(reading) -%}
+  {%- endif -%}
+  {%- do return(reading) -%}
+{% endmacro %}
+
+{# Of a model with a valid mark: which parents published something, and which facets that touches. #}
+{% macro follow_changes(reading) %}
+  {%- set with_news = feeds_with_news(reading.feeds, reading.since) -%}
+  {%- set relevant = [] -%}
+  {%- for feed in with_news if (config.get('facet_from') or {}).get(feed.name, 'all') != '' -%}{%- do relevant.append(feed) -%}{%- endfor -%}
+  {%- if not relevant -%}
+    {%- do reading.update({'nothing': true, 'reason': 'nothing new', 'unseen': with_news | length > 0}) -%}
+    {%- do return(none) -%}
+  {%- endif -%}
+  {%- do reading.update({'reason': 'new in ' ~ relevant | map(attribute='name') | join(', '), 'unseen': true}) -%}
+  {%- if not config.get('facet') -%}
+    {%- do reading.update({'whole': true}) -%}
+    {%- do return(none) -%}
+  {%- endif -%}
+  {%- call statement('collect_facets') -%}
+    {{ facets_sql(relevant, reading.since) }}
+  {%- endcall -%}
+  {%- set found = run_query(count_facets_sql()).rows[0] -%}
+  {%- if found['without_key'] > 0 -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ": " ~ found['without_key'] ~ " changed row(s) of its parents (" ~ relevant | map(attribute='name') | join(', ')
+        ~ ") have a null in the facet (" ~ config.get('facet') | join(', ') ~ "), so it cannot be said which rows they change."
+        ~ " Nothing was changed. Give the column a value in the parent, or leave such rows out with a facet_from.") -%}
+  {%- endif -%}
+  {%- do reading.update({'facets': found['n'] | int, 'nothing': found['n'] | int == 0}) -%}
+{% endmacro %}
+
+{#
+  The temporary table `facets`: which parts of this model the unseen changes of `feeds` touch.
+
+  A parent without `facet_from` is co-faceted: its feed has the facet's columns. Else facet_from says by SQL over `changed`
+  (the parent's unseen changes) which facets those touch; models that this one refs, `this`, and `<source>.<table>` may be
+  named in it as they are.
+#}
+{% macro facets_sql(feeds, since) -%}
+  {%- set facet = config.get('facet') | join(', ') -%}
+create temporary table facets on commit drop as
+select distinct {{ facet }}
+from (
+  {%- for feed in feeds %}
+  {%- set mapping = (config.get('facet_from') or {}).get(feed.name) %}
+  -- changes of {{ feed.name }}
+  {% if mapping is none -%}
+  select {{ facet }} from {{ feed.feed }} where {{ unseen(since, feed) }}
+  {%- else -%}
+  (
+    with recursive changed as (
+      select * from {{ feed.feed }} where {{ unseen(since, feed) }}
+    )
+    select {{ facet }} from (
+      {{ with_relations(mapping) }}
+    ) as touched
+  )
+  {%- endif %}
+  {{ 'union all' if not loop.last }}
+  {%- endfor %}
+) as touched
+{%- endmacro %}
+
+{#
+  Entries of a feed that the snapshot `since` could not see: committed later, whenever they began. The first condition is
+  for the index; a watermark by sequence or clock would lose transactions that overlap.
+#}
+{% macro unseen(since, feed) -%}
+  xid >= pg_snapshot_xmin('{{ since }}') and not pg_visible_in_snapshot(xid, '{{ since }}')
+  {%- if feed.filters %} and ({{ feed.filters | unique | sort | join(' or ') }}){% endif -%}
+{%- endmacro %}
+
+{% macro count_facets_sql() -%}
+  {%- set nulls = [] -%}
+  {%- for column in config.get('facet') -%}{%- do nulls.append(column ~ ' is null') -%}{%- endfor -%}
+  analyze facets;
+  select count(*) as n, count(*) filter (where {{ nulls | join(' or ') }}) as without_key from facets
+{%- endmacro %}
+
+{# Which of `feeds` have entries that `since` could not see. #}
+{% macro feeds_with_news(feeds, since) %}
+  {%- if not feeds -%}{%- do return([]) -%}{%- endif -%}
+  {%- set questions = [] -%}
+  {%- for feed in feeds -%}
+    {%- do questions.append('select ' ~ loop.index0 ~ ' as place where exists (select from ' ~ feed.feed ~ ' where ' ~ unseen(since, feed) ~ ')') -%}
+  {%- endfor -%}
+  {%- set found = [] -%}
+  {%- for row in run_query(questions | join(' union all ') ~ ' order by 1').rows -%}{%- do found.append(feeds[row['place'] | int]) -%}{%- endfor -%}
+  {%- do return(found) -%}
+{% endmacro %}
+
+{# SQL of the config, in which parents are named as they are, with their relations. #}
+{% macro with_relations(sql) %}
+  {%- set text = namespace(sql=modules.re.sub('\\bthis\\b', this.render(), sql)) -%}
+  {%- for id in model.depends_on.nodes -%}
+    {%- set node = graph.nodes.get(id) or graph.sources.get(id) -%}
+    {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.get('identifier') or node.get('alias') or node.name) -%}
+    {%- if node.resource_type == 'model' -%}
+      {%- set text.sql = modules.re.sub('(?<![."\\w])' ~ node.name ~ '(?![."\\w])', relation.render(), text.sql) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- for node in graph.sources.values() if node.source_name ~ '.' ~ node.name in text.sql -%}
+    {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.identifier) -%}
+    {%- set text.sql = modules.re.sub('(?<![."\\w])' ~ node.source_name ~ '\\.' ~ node.name ~ '(?!["\\w])', relation.render(), text.sql) -%}
+  {%- endfor -%}
+  {%- do return(text.sql) -%}
+{% endmacro %}
+
+{# The snapshot, and the mark of this model if there is one. One row, one statement. #}
+{% macro mark_sql(relation) -%}
+  select
+    pg_current_snapshot()::text as snapshot,
+    control.system_identifier as cluster,
+    mark.seen::text as seen,
+    mark.cluster as marked_cluster,
+    mark.code,
+    mark.reads::text as reads,
+    (select jsonb_object_agg(feed.feed, feed.epoch)::text from {{ meta_table('feed') }} as feed) as epochs,
+    exists (
+      select from {{ meta_table('feed') }} as feed
+      where
+        mark.reads ? feed.feed
+        and (feed.pruned_to > pg_snapshot_xmin(mark.seen) or to_regclass(feed.relation) is null)
+    ) as is_pruned
+  from pg_control_system() as control
+  left join {{ meta_table('mark') }} as mark on mark.model = '{{ model.name }}'
+{%- endmacro %}
+
+{# Everything up to the snapshot is in the model now. #}
+{% macro finish_reading(reading, relation) %}
+  {%- if reading.marks -%}
+    {%- set reads = {} -%}
+    {%- for feed in reading.feeds -%}{%- do reads.update({feed.label: reading.epochs.get(feed.label)}) -%}{%- endfor -%}
+    {%- call statement('set_mark') -%}
+      insert into {{ meta_table('mark') }} (model, seen, cluster, code, reads, relation)
+      values (
+        '{{ model.name }}', '{{ reading.snapshot }}', {{ reading.cluster }}, '{{ tojson(reading.code, sort_keys=true) }}',
+        '{{ tojson(reads, sort_keys=true) }}', '{{ relation.include(database=false) }}'
+      )
+      on conflict (model) do update set
+        seen = excluded.seen, cluster = excluded.cluster, code = excluded.code, reads = excluded.reads,
+        relation = excluded.relation, marked_at = clock_timestamp(), stale_since = null
+    {%- endcall -%}
+  {%- endif -%}
+{% endmacro %}

@@ -1,0 +1,95 @@
+{#
+  The model's SELECT over its parents' changed part. Each parent becomes a CTE of the same rows, restricted to the facets;
+  `not materialized` lets Postgres plan it as if the restriction stood in the model. The SELECT itself stays as written.
+#}
+{% macro sliced_sql(sql, feeds) -%}
+  {%- set text = namespace(sql=sql) -%}
+  {%- set slices = [] -%}
+  {%- set parents = [] -%}
+  {%- for feed in feeds -%}
+    {%- do parents.append({'name': feed.name, 'relation': feed.relation, 'is_cofaceted': is_cofaceted([feed])}) -%}
+  {%- endfor -%}
+  {%- for view in views_read_directly() -%}
+    {%- set twin = context['changed_twin_of'](view.node) if context.get('changed_twin_of') else none -%}
+    {%- if twin is not none -%}
+      {%- set text.sql = text.sql | replace(view.relation.render(), twin.render()) -%}
+    {%- else -%}
+      {%- do parents.append({'name': view.node.name, 'relation': view.relation, 'is_cofaceted': is_cofaceted(read_by(view.node).feeds)}) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- for parent in parents if parent.relation.render() in text.sql -%}
+    {%- set restriction = slice_of(parent) -%}
+    {%- if restriction is not none -%}
+      {%- set name = adapter.quote(('changed__' ~ parent.relation.identifier)[:63]) -%}
+      {%- do slices.append(name ~ ' as not materialized (\n  select * from ' ~ parent.relation ~ '\n  where ' ~ restriction ~ '\n)') -%}
+      {%- set text.sql = text.sql | replace(parent.relation.render(), name) -%}
+    {%- endif -%}
+  {%- endfor -%}
+{% if slices %}with {{ slices | join(',\n') }}
+
+{% endif -%}
+select * from (
+{{ text.sql }}
+) as result
+{%- if config.get('slice') %}
+-- rows that are only there to be compared with
+where {{ in_facets() }}
+{%- endif %}
+{%- endmacro %}
+
+{# Whether a change of any of these feeds names this model's facets itself. #}
+{% macro is_cofaceted(feeds) %}
+  {%- for feed in feeds if (config.get('facet_from') or {}).get(feed.name) is none -%}
+    {%- do return(true) -%}
+  {%- endfor -%}
+  {%- do return(false) -%}
+{% endmacro %}
+
+{# Parents without a feed of their own. #}
+{% macro views_read_directly() %}
+  {%- set views = [] -%}
+  {%- for id in model.depends_on.nodes if id in graph.nodes and feed_of(graph.nodes[id]) is none -%}
+    {%- set node = graph.nodes[id] -%}
+    {%- do views.append({
+        'node': node,
+        'relation': api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)}) -%}
+  {%- endfor -%}
+  {%- do return(views) -%}
+{% endmacro %}
+
+{# The condition that cuts a parent to the changed facets; none: it is read whole, as what it adds is looked up. #}
+{% macro slice_of(parent) %}
+  {%- set given = (config.get('slice') or {}).get(parent.name) -%}
+  {%- if given is not none -%}
+    {%- do return(with_relations(given)) -%}
+  {%- endif -%}
+  {%- set columns = adapter.get_columns_in_relation(parent.relation) | map(attribute='name') | list -%}
+  {%- if not parent.is_cofaceted or config.get('facet') | reject('in', columns) | list -%}
+    {%- do return(none) -%}
+  {%- endif -%}
+  {%- do return(in_facets()) -%}
+{% endmacro %}
+
+{% macro in_facets() -%}
+  ({{ config.get('facet') | join(', ') }}) in (select {{ config.get('facet') | join(', ') }} from facets)
+{%- endmacro %}
+
+{#
+  Rows outside the facets that were asked for betray a model that is not facet-local: its SELECT, given one part of its
+  parents, tells about another part, and so would have told something else from the whole. (With `slice` the model itself
+  says that it reads more than it tells.)
+#}
+{% macro assert_facet_local(result_relation) %}
+  {%- set facet = config.get('facet') -%}
+  {%- set outside = run_query(
+      "select count(*) as n, min(concat_ws(', ', " ~ facet | join('::text, ') ~ "::text)) as example from " ~ result_relation
+      ~ " as result where not exists (select from facets where "
+      ~ same_key('facets', 'result', facet) ~ ")").rows[0] -%}
+  {%- if outside['n'] > 0 -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ": not facet-local: from its parents' rows of the changed facets (" ~ facet | join(', ') ~ ") it made "
+        ~ outside['n'] ~ " row(s) of others, such as (" ~ outside['example'] ~ "). Nothing was changed. Give the facet columns"
+        ~ " through unchanged, choose a facet that contains what a row depends on, or say with facet_from and slice which"
+        ~ " facets a change touches.") -%}
+  {%- endif -%}
+{% endmacro %}

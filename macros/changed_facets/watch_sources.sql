@@ -1,0 +1,50 @@
+{#
+  `dbt run-operation watch_sources`: lets every source table with `config: {meta: {feed: true}}` publish its changes.
+
+  Triggers write the old and new values of the columns that consumers need to the source's feed, in the transaction of
+  whoever changes the table: any loader, any client. Run it again when a model begins to follow a source.
+#}
+{% macro watch_sources() %}
+  {%- do run_query(prepare_changed_facets()) -%}
+  {%- for node in graph.sources.values() if (node.config.get('meta') or {}).get('feed') is sameas true -%}
+    {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.identifier, type='table') -%}
+    {%- set feed = feed_of(node) -%}
+    {%- set available = adapter.get_columns_in_relation(relation) | map(attribute='name') | list -%}
+    {%- set columns = published_columns(node, feed, available) -%}
+    {%- do ensure_feed(feed, relation, columns) -%}
+    {%- do run_query(triggers_sql(relation, feed.feed, columns)) -%}
+    {%- do adapter.commit() -%}
+    {%- do log('watching ' ~ feed.name ~ ' (' ~ columns | join(', ') ~ ')', info=true) -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{# The statement triggers that keep the feed of a table; `truncate` says only that everything changed. #}
+{% macro triggers_sql(relation, feed, columns) %}
+  {%- set name = 'publish_' ~ relation.identifier -%}
+  {%- set function = api.Relation.create(database=none, schema=feed.schema, identifier=feed.identifier ~ '_publish') -%}
+  {%- set list = columns | join(', ') -%}
+  create or replace function {{ function }}() returns trigger language plpgsql as $larder$
+  begin
+    if tg_op = 'TRUNCATE' then
+      insert into {{ feed }} ({{ list }}) select distinct {{ list }} from {{ relation }};
+    elsif tg_op = 'INSERT' then
+      insert into {{ feed }} ({{ list }}) select distinct {{ list }} from new_rows;
+    elsif tg_op = 'DELETE' then
+      insert into {{ feed }} ({{ list }}) select distinct {{ list }} from old_rows;
+    else
+      insert into {{ feed }} ({{ list }})
+      select distinct {{ list }} from (
+        (table old_rows except all table new_rows) union all (table new_rows except all table old_rows)
+      ) as changed;
+    end if;
+    return null;
+  end $larder$;
+  create or replace trigger {{ name }}_insert after insert on {{ relation }}
+    referencing new table as new_rows for each statement execute function {{ function }}();
+  create or replace trigger {{ name }}_update after update on {{ relation }}
+    referencing old table as old_rows new table as new_rows for each statement execute function {{ function }}();
+  create or replace trigger {{ name }}_delete after delete on {{ relation }}
+    referencing old table as old_rows for each statement execute function {{ function }}();
+  create or replace trigger {{ name }}_truncate before truncate on {{ relation }}
+    for each statement execute function {{ function }}()
+{% endmacro %}
