@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_basket_pair_week'), 'location_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_business_day'), 'business_id') }}

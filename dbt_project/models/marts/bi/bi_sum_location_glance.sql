@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_location_glance'), 'location_id') }}

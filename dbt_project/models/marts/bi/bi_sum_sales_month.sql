@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_sales_month'), 'location_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_sales_week'), 'location_id') }}

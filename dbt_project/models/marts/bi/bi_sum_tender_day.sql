@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_tender_day'), 'location_id') }}
