@@ -1,0 +1,65 @@
+"""The rounds find what they are there to find: with a rule of the macros broken, a model differs from its SELECT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.facets.driver import Project
+from tests.facets.rounds import HAND, Different, Rounds
+
+LATE = {"late_commit": 1}  # transactions that are open while a cycle runs
+WRITERS = {"writers": 1}  # threads that write while a cycle runs
+ANY = {"plain": 2, "partial": 1}
+
+# name → file of the macros, the text there, what stands there instead, the kinds of rounds that show it
+MUTANTS: dict[str, tuple[str, str, str, dict[str, int]]] = {
+    # A row that leaves a facet touches the old facet too.
+    "models publish new keys only": (
+        "feeds.sql",
+        "select distinct {{ columns | join(', ') }} from {{ difference }}",
+        "select distinct {{ columns | join(', ') }} from {{ difference }} where operation = 'I'",
+        ANY,
+    ),
+    "sources publish new keys only": (
+        "watch_sources.sql",
+        "(table old_rows except all table new_rows) union all (table new_rows except all table old_rows)",
+        "table new_rows except all table old_rows",
+        ANY,
+    ),
+    # Transaction ids are given out in the order of beginnings, as clocks and sequences are, and not of commits.
+    "a watermark instead of the snapshot": (
+        "reading.sql",
+        "xid >= pg_snapshot_xmin('{{ since }}') and not pg_visible_in_snapshot(xid, '{{ since }}')",
+        "xid >= pg_snapshot_xmax('{{ since }}')",
+        LATE,
+    ),
+    # dbt's own delete+insert deletes what the new result has keys for: a facet that became empty stays.
+    "only facets that still have rows are deleted": (
+        "materialization.sql",
+        "none if reading.whole else in_facets()",
+        "none if reading.whole else in_facets() | replace('from facets', 'from ' ~ result_relation)",
+        ANY,
+    ),
+    # What commits between the look at the feeds and the end of the build was not looked at.
+    "the mark says what the end of the build sees": (
+        "reading.sql",
+        "'{{ model.name }}', '{{ reading.snapshot }}', {{ reading.cluster }}",
+        "'{{ model.name }}', pg_current_snapshot(), {{ reading.cluster }}",
+        WRITERS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_rounds_catch(mutant: Callable[..., Project], name: str) -> None:
+    file, old, new, kinds = MUTANTS[name]
+    rounds = Rounds(mutant(file, old, new), seed=1, kinds=kinds)
+    rounds.start()
+    try:
+        with pytest.raises(Different) as caught:
+            rounds.play(2 * HAND)
+    finally:
+        rounds.finish()
+    print(f"{name}: caught in round {rounds.number}: {str(caught.value).splitlines()[0]}")
