@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
+PARTS = ("loads", "way", "facets")
 WAYS = {
     "bare_copy": "bare COPY of payload rows",
     "ours": "block → raw, published",
@@ -28,16 +29,22 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument("--orders", type=int, default=50_000, help="generated orders (default: %(default)s)")
     options.add_argument("--runs", type=int, default=3, help="runs of which the median is shown (default: %(default)s)")
-    options.add_argument("--only", choices=("loads", "way"), help="one half of it")
+    options.add_argument("--only", choices=PARTS, help="one part of it")
+    sizes = "sale items that summaries are measured on, such as 1M,10M,20M (default: 1M,10M)"
+    options.add_argument("--items", type=_sizes, default=[1_000_000, 10_000_000], help=sizes)
+    options.add_argument("--picture", action="store_true", help="also write docs/changed-facets-cost.svg")
     given = options.parse_args()
     out = Output()
     out.say(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; load {os.getloadavg()[0]}"
     )
-    if given.only != "way":
+    parts = (given.only,) if given.only else PARTS
+    if "loads" in parts:
         loads(out, given.orders, given.runs)
-    if given.only != "loads":
+    if "way" in parts:
         way(out)
+    if "facets" in parts:
+        facets(out, given.items, given.picture)
 
 
 def loads(out: Output, orders: int, runs: int) -> None:
@@ -91,6 +98,20 @@ def way(out: Output) -> None:
         out.table(rows, title, columns=("step", "wall s", "client CPU s", "handled"))
     rate, pace = cycles.orders_per_cpu_second, cycles.orders_per_second
     out.say(f"extraction: {rate:,.0f} orders a second of our core, {pace:,.0f} by the wall; goal ≥ 3,000 a core")
+
+
+def facets(out: Output, sizes: Sequence[int], picture: bool) -> None:
+    """Five summaries kept three ways, twenty on a shard, and a fleet of shards."""
+    from bench.facets.report import measure as measure_facets  # dbt takes 3 CPU-seconds to import
+
+    with _home() as home, server(home) as (settings, pid):
+        measure_facets(out, settings, pid, sizes, picture)
+
+
+def _sizes(given: str) -> list[int]:
+    """`200k,1M` as numbers."""
+    units = {"k": 1_000, "M": 1_000_000}
+    return [int(float(size.rstrip("kM")) * units.get(size[-1], 1)) for size in given.split(",")]
 
 
 def _row(label: str, cost: Cost, bare: Cost) -> dict[str, object]:

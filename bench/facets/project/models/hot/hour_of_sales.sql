@@ -1,0 +1,14 @@
+select
+    business_id,
+    location_id,
+    business_date,
+    business_hour,
+    count(*) as items,
+    count(distinct sale_id) as sales,
+    sum(quantity) as quantity,
+    sum(net_amount) filter (where not is_voided) as net_amount,
+    sum(net_amount) filter (where is_voided) as voided_amount,
+    min(sold_at) as first_sold_at,
+    max(sold_at) as last_sold_at
+from {{ source('till', 'sale_item') }}
+group by 1, 2, 3, 4

@@ -1,0 +1,174 @@
+"""Measure the summaries and print what was found, goals beside figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.facets import fleet, picture
+from bench.facets.runner import Project
+from bench.facets.shard import PROBE, HotDay, hot_day, idle, twenty
+from bench.facets.till import Till
+from bench.facets.ways import CYCLES, FULL_REFRESHES, MODELS, WAYS, Comparison, compare, database, note
+from bench.loads import median
+from bench.measure import Cost
+from cli.output import Output
+from sharding.settings import Settings
+
+PICTURE = Path(__file__).parents[2] / "docs" / "changed-facets-cost.svg"
+SHORT = {"refresh": "full refresh", "lookback": "3-day lookback", "facets": "changed_facets"}
+
+
+def measure(out: Output, settings: Settings, postmaster: int, sizes: Sequence[int], with_picture: bool) -> None:
+    """Every size three ways; then, at the smallest, twenty models, nothing new, a hot day and the fleet."""
+    out.say(
+        "two years of 50 businesses and 250 locations; a cycle is 2,000 sales of today (10,000 items) and 50 late"
+        f" corrections:\nsome 300 (location, date) facets. Medians of {CYCLES} cycles ({len(FULL_REFRESHES)} of full"
+        " refresh). dbt runs in one process that has parsed\nthe project before, as our workers do: its start-up"
+        " (some 3 CPU-s) is not in these figures. Autovacuum waits between runs.\n"
+    )
+    found = []
+    for size in sorted(sizes):
+        with database(settings, f"items_{size}") as dsn:
+            note(f"{size:,} items: generating")
+            till = Till(dsn, size)
+            till.generate()
+            project = Project(settings.home / f"dbt_{size}", dsn, postmaster)
+            found.append(compare(till, project))
+            _print_ways(out, found[-1])
+    _print_growth(out, found)
+    with database(settings, "shard") as dsn:
+        till = Till(dsn, min(sizes))
+        till.generate()
+        project = Project(settings.home / "dbt_shard", dsn, postmaster)
+        project.copy_models("five", "fifteen", 3)
+        project.operation("facets", "watch_sources")
+        _shard(out, till, project)
+    if with_picture:
+        PICTURE.write_text(_picture(found))
+        out.say(f"wrote {PICTURE.relative_to(PICTURE.parents[1])}")
+
+
+def _print_ways(out: Output, found: Comparison) -> None:
+    rows = [
+        {
+            "way": WAYS[way],
+            **{model: round(it.sql_ms[model]) for model in MODELS},
+            "SQL ms": round(sum(it.sql_ms.values())),
+            **_seconds(it.cost),
+            "wrong rows": sum(it.wrong.values()),
+        }
+        for way, it in found.ways.items()
+    ]
+    out.table(rows, f"{found.items:,} items: SQL ms of a model, and a cycle of all five")
+    for way, it in found.ways.items():
+        if any(it.wrong.values()):
+            named = ", ".join(f"{model} {count:,}" for model, count in it.wrong.items())
+            out.say(f"wrong after {CYCLES} cycles of {WAYS[way]}: {named}")
+    out.say(
+        f"writing a cycle's changes: {1000 * found.write_seconds:.0f} ms;"
+        f" with the triggers that feed changed_facets {1000 * found.watched_write_seconds:.0f} ms\n"
+    )
+
+
+def _print_growth(out: Output, found: Sequence[Comparison]) -> None:
+    if len(found) < 2:
+        return
+    first, last = found[0], found[-1]
+    rows = [
+        {
+            "way": WAYS[way],
+            "CPU ×": round(last.ways[way].cost.cpu / first.ways[way].cost.cpu, 1),
+            "SQL ms ×": round(sum(last.ways[way].sql_ms.values()) / sum(first.ways[way].sql_ms.values()), 1),
+            f"CPU ÷ changed_facets at {_short(last.items)}": round(
+                last.ways[way].cost.cpu / last.ways["facets"].cost.cpu, 1
+            ),
+        }
+        for way in WAYS
+    ]
+    out.table(
+        rows, f"from {_short(first.items)} to {_short(last.items)} items, {last.items / first.items:.0f} × as many"
+    )
+
+
+def _shard(out: Output, till: Till, project: Project) -> None:
+    cycles = twenty(till, project)
+    nothing = median(idle(till, project))
+    busy = median(cycles)
+    finding = "a run of dbt" if PROBE is None else "the probe"
+    rows = [
+        {"what": "20 models, 300 changed facets", **_seconds(busy), "goal": "wall ≤ 3 s"},
+        {
+            "what": f"20 models, nothing new: {finding}",
+            **_seconds(nothing),
+            "goal": "wall ≤ 0.05 s",
+        },
+    ]
+    out.table(rows, f"one shard, {till.items:,} items")
+    _print_fleet(out, cycles)
+    _print_hot(out, hot_day(till, project))
+
+
+def _print_fleet(out: Output, cycles: Sequence[Cost]) -> None:
+    rows = []
+    for how, staggered in (("one shard after another", True), ("all shards at once", False)):
+        day = fleet.simulate(cycles, staggered)
+        rows.append(
+            {
+                "shards are due": how,
+                "share of two cores": f"{100 * day.busy:.1f} %",
+                "block → summary p50 s": round(day.p50),
+                "p95 s": round(day.p95),
+                "longest s": round(day.longest),
+                "p95 wait for a core s": round(day.queued, 1),
+            }
+        )
+    out.table(
+        rows,
+        f"simulated: {fleet.SHARDS} shards × 20 models every five minutes for a day, {fleet.CORES} cycles at a time",
+    )
+    out.say(
+        "goal: ≤ 25 % of two cores, p95 ≤ 300 s. Clock and queue are simulated, cycles take what those above took;\n"
+        "every shard has 300 changed facets in every cycle, and a block waits for the next cycle of its shard\n"
+    )
+
+
+def _print_hot(out: Output, day: HotDay) -> None:
+    labels = {"five": "the five, from items", "hot": "four, hours feed the day"}
+    rows = [
+        {
+            "models": labels[folder],
+            "CPU s": round(before.cpu, 2),
+            "hot: CPU s": round(day.now[folder].cpu, 2),
+            "×": round(day.now[folder].cpu / before.cpu, 2),
+            "in a hot hour: CPU s": round(day.in_hot_hour[folder].cpu, 2),
+            "× ": round(day.in_hot_hour[folder].cpu / before.cpu, 2),
+        }
+        for folder, before in day.before.items()
+    ]
+    out.table(rows, f"a cycle of 2,000 sales on a day with {day.sales[0]:,}, and on a hot one with {day.sales[1]:,}")
+    out.say(
+        "goal: at most 1.5 × where hours feed the day. The sales are of an hour that has just begun; in a hot hour:\n"
+        "of one that has ten times as many, too"
+    )
+
+
+def _seconds(cost: Cost) -> dict[str, float]:
+    return {
+        "CPU s": round(cost.cpu, 2),
+        "dbt": round(cost.client, 2),
+        "Postgres": round(cost.postgres, 2),
+        "wall s": round(cost.wall, 2),
+    }
+
+
+def _picture(found: Sequence[Comparison]) -> str:
+    curves = {}
+    for way, short in SHORT.items():
+        wrong = sum(found[-1].ways[way].wrong.values())
+        name = f"{short}: {wrong:,} wrong rows" if wrong else short
+        curves[name] = [(comparison.items, comparison.ways[way].cost.cpu) for comparison in found]
+    below = f"dbt and Postgres, five models, some 300 changed facets a cycle; wrong rows after {CYCLES} cycles"
+    return picture.draw(curves, "CPU-seconds of a cycle", below)
+
+
+def _short(items: int) -> str:
+    return f"{items / 1e6:g} M" if items >= 1e6 else f"{items / 1e3:g} k"

@@ -1,0 +1,98 @@
+"""The same five models three ways: ten cycles of a till's changes, and what is wrong after them."""
+
+import statistics
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import psycopg2
+
+from bench.facets.runner import Project, Run
+from bench.facets.till import Till, rows, settle
+from bench.loads import median
+from bench.measure import Cost
+from sharding import instances
+from sharding.model import Instance
+from sharding.settings import Settings
+
+CYCLES = 10
+MODELS = ("sales_day", "sales_hour", "item_day", "sales_week", "labour_day")
+# A full refresh costs the same in every cycle, so three are enough; it comes last, and what it makes is what is right.
+FULL_REFRESHES = (1, CYCLES // 2, CYCLES)
+WAYS = {"refresh": "table (full refresh)", "lookback": "delete+insert, 3-day lookback", "facets": "changed_facets"}
+
+
+@dataclass(frozen=True)
+class WayCost:
+    """Medians of a way's cycles, and how many rows of each model differ from a full SELECT in the end."""
+
+    sql_ms: dict[str, float]
+    cost: Cost
+    wrong: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The ways at one size; seconds that writing a cycle's changes took before and after the triggers of the feeds."""
+
+    items: int
+    ways: dict[str, WayCost]
+    write_seconds: float
+    watched_write_seconds: float
+
+
+@contextmanager
+def database(settings: Settings, name: str) -> Iterator[str]:
+    """A new database on the benchmark's server; its URL. Nothing but what is measured runs there."""
+    at: Instance = instances.as_instance(instances.record_of("bench", settings))
+    with closing(psycopg2.connect(instances.instance_dsn(at, "postgres", settings.home))) as conn:
+        conn.autocommit = True
+        with conn.cursor() as cur:
+            cur.execute("alter system set autovacuum = off")  # `settle` does its work, where nothing is measured
+            cur.execute("select pg_reload_conf()")
+            cur.execute(f"create database {name}")
+            try:
+                yield instances.instance_dsn(at, name, settings.home)
+            finally:
+                cur.execute(f"drop database {name} with (force)")
+
+
+def compare(till: Till, project: Project) -> Comparison:
+    """Ten cycles; after each, every way brings its five models up to date."""
+    write_seconds = statistics.median(till.cycle() for _ in range(3))
+    project.operation("facets", "watch_sources")
+    for way in WAYS:
+        note(f"{till.items:,} items: first build, {WAYS[way]}")
+        project.run(way, "five")
+    settle(till.dsn)
+    runs: dict[str, list[Run]] = {way: [] for way in WAYS}
+    written = []
+    for cycle in range(1, CYCLES + 1):
+        note(f"{till.items:,} items: cycle {cycle} of {CYCLES}")
+        written.append(till.cycle())
+        for way in ("lookback", "facets", "refresh"):
+            if way != "refresh" or cycle in FULL_REFRESHES:
+                runs[way].append(project.run(way, "five"))
+    costs = {way: _way_cost(till.dsn, way, made) for way, made in runs.items()}
+    return Comparison(till.items, costs, write_seconds, statistics.median(written))
+
+
+def wrong_rows(dsn: str, model: str, way: str) -> int:
+    """Rows of a model that a full SELECT has otherwise, or that are missing or left over."""
+    missing, surplus = (
+        rows(dsn, f"select count(*) from (select * from {a}.{model} except all select * from {b}.{model}) as differs")
+        for a, b in (("refresh", way), (way, "refresh"))
+    )
+    return int(max(missing[0][0], surplus[0][0]))
+
+
+def _way_cost(dsn: str, way: str, runs: list[Run]) -> WayCost:
+    sql_ms = {model: statistics.median(run.sql_ms[model] for run in runs) for model in MODELS}
+    cost = median([run.cost for run in runs])
+    return WayCost(sql_ms, cost, {model: wrong_rows(dsn, model, way) for model in MODELS})
+
+
+def note(line: str) -> None:
+    """Say on standard error what is under way."""
+    print(f"… {line}", file=sys.stderr, flush=True)
