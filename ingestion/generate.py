@@ -78,6 +78,11 @@ def _sources(spec: IntegrationSpec) -> str:
             "          meta:",
             "            dagster:",
             f"              asset_key: [raw_{spec.name}, {stream.name}]",
+            "            feed:",
+            "              name: raw",
+            "              table: feed",
+            "              beside: raw_ledger.feed",
+            f"              filter: \"integration = '{spec.name}' and stream = '{stream.name}'\"",
         ]
     return "\n".join(lines) + "\n"
 

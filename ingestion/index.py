@@ -95,6 +95,16 @@ def due_times(conn: Connection, source_ids: Sequence[int]) -> dict[tuple[int, st
         return {(source_id, stream): due_at for source_id, stream, due_at in cur.fetchall()}
 
 
+def read_through(conn: Connection, source_ids: Sequence[int]) -> dict[tuple[int, str], datetime]:
+    """When each stream of the sources was last read to the end of its window, whether or not it had anything to tell."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select source_id, stream, read_at from control.cursors where source_id = any(%s) and read_at is not null",
+            (list(source_ids),),
+        )
+        return {(source_id, stream): at for source_id, stream, at in cur.fetchall()}
+
+
 def is_due(due_at: datetime | None, cadence: timedelta, now: datetime) -> bool:
     """Whether a stream's time has come, with a tenth of its cadence of grace: a cycle that starts a second early must
     not skip the stream until the next one."""
@@ -107,11 +117,12 @@ def due_streams(conn: Connection, source_id: int, spec: IntegrationSpec, now: da
     return [stream for stream in spec.streams if is_due(due_at.get((source_id, stream.name)), stream.cadence, now)]
 
 
-def set_due(conn: Connection, source_id: int, stream: str, due_at: datetime) -> None:
-    """Say when a stream, now read to its end, is to be read again."""
+def set_read(conn: Connection, source_id: int, stream: str, read_at: datetime, due_at: datetime) -> None:
+    """Say that a stream was read to its end, and when it is to be read again; both by the vendor's clock."""
     with conn, conn.cursor() as cur:
         cur.execute(
-            "update control.cursors set due_at = %s where source_id = %s and stream = %s", (due_at, source_id, stream)
+            "update control.cursors set read_at = %s, due_at = %s where source_id = %s and stream = %s",
+            (read_at, due_at, source_id, stream),
         )
 
 

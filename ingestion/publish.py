@@ -76,21 +76,22 @@ def publish(
     `schemas` maps `raw` and `keys` to the shard's schema names. Raises LarderError when the business takes no writes
     here (SQLSTATE LD001) or the landing rows are not those that were landed; psycopg2.Error for the rest.
     """
-    streams = sorted({(block.manifest.integration, block.manifest.stream) for block in blocks})
+    streams = {(b.manifest.integration, b.manifest.stream): b.stream.link_paths for b in blocks}
     with conn, conn.cursor() as cur:
         work = _Work(cur, schemas, slot, business)
         work.prepare()
-        for integration, stream in streams:
-            work.run("select {raw}.ensure_stream(%s, %s)", (integration, stream))
+        for (integration, stream), links in sorted(streams.items()):
+            work.run("select {raw}.ensure_stream(%s, %s, %s::text[])", (integration, stream, links))
         already = work.take(blocks)
         work.read_landing()
         work.quarantine()
         work.compare_with_heads()
-        for integration, stream in streams:
-            work.write_versions(integration, stream)
+        for (integration, stream), links in sorted(streams.items()):
+            work.write_versions(integration, stream, links)
         work.move_heads()
         changed = work.feed()
         counts = work.ledger()
+        work.read_through([block.number for block in blocks if block.stream.tells_events])
     return Published(business, counts, already, changed)
 
 
@@ -176,10 +177,12 @@ class _Work:
         if self._rows >= _ANALYZE_FROM:
             self.run("analyze publish_key")
 
-    def write_versions(self, integration: str, stream: str) -> None:
-        """Append the new versions of one stream, and a row of operation D for each key that is gone."""
+    def write_versions(self, integration: str, stream: str, links: Sequence[str]) -> None:
+        """Append the new versions of one stream with their links, and a row of operation D for each key that is gone."""
         table = f'"{self._raw}_{integration}"."{stream}"'
         self.run(sql.VERSIONS.replace("{table}", table), (self._attempt, integration, stream))
+        if links:
+            self.run(sql.LINKS.replace("{table}", table), (list(links), integration, stream))
         gone = "select from publish_key where stream = %s and integration = %s and was_visible and not is_visible"
         number = self.run(gone, (stream, integration))
         if number:
@@ -206,6 +209,10 @@ class _Work:
         self.run(sql.LEDGER_OF_RETRIES)
         self.run("select * from publish_count order by block_id")
         return tuple(BlockCount(*row) for row in self._cur.fetchall())
+
+    def read_through(self, numbers: Sequence[int]) -> None:
+        """Note up to when the streams of these blocks have been read."""
+        self.run(sql.READ_THROUGH, (list(numbers),))
 
 
 def _block_row(block: LandedBlock) -> tuple[object, ...]:

@@ -272,6 +272,25 @@ where l.attempt = %s and k.integration = %s and k.stream = %s and k.outcome = 'v
 order by k.version_id
 """
 
+# Both directions: whoever looks for what belongs together starts at either end.
+LINKS = """
+insert into {raw}.link (source_id, key, linked_key)
+select distinct found.source_id, pair.key, pair.linked_key
+from (
+    select k.source_id, k.natural_key, target.value #>> '{}' as named
+    from publish_key as k
+    inner join {table} as v on v.version_id = k.version_id
+    cross join unnest(%s::text[]) as link (path)
+    cross join lateral jsonb_path_query(v.payload, link.path::jsonpath) as target (value)
+    where k.integration = %s and k.stream = %s and k.outcome = 'version'
+) as found
+cross join lateral (
+    values (found.natural_key, found.named), (found.named, found.natural_key)
+) as pair (key, linked_key)
+where found.named <> '' and found.named <> found.natural_key
+on conflict do nothing
+"""
+
 # The payload of a deletion is the record's last one, at the position of the earliest window that missed it.
 DELETIONS = """
 insert into {table} (
@@ -382,4 +401,11 @@ set versions = l.versions + c.versions, unchanged = l.unchanged + c.unchanged,
 from publish_count as c
 inner join publish_block as b using (block_id, generation)
 where b.is_retry and l.block_id = c.block_id and l.generation = c.generation
+"""
+
+READ_THROUGH = """
+insert into {raw}.read_through as told (source_id, stream, observed_at)
+select source_id, stream, max(observed_at) from publish_block where block_no = any(%s) group by source_id, stream
+on conflict (source_id, stream) do update set observed_at = excluded.observed_at
+where told.observed_at < excluded.observed_at
 """

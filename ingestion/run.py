@@ -199,7 +199,7 @@ class StreamRun:
                 )
                 break
         if self.error is None:
-            index.set_due(self.x.conn, *self.key, now + self.stream.cadence)
+            index.set_read(self.x.conn, *self.key, now, now + self.stream.cadence)
 
     def result(self) -> StreamResult:
         """What came of it."""

@@ -28,6 +28,7 @@ Entity = Literal[
     "wage",
     "ad_spend",
 ]
+THINGS: frozenset[Entity] = frozenset({"location", "employee", "item", "campaign", "wage"})  # what is, not what happens
 ErrorClass = Literal["vendor", "credentials", "throttled", "config", "cursor_expired"]
 TimeFormat = Literal["iso_z", "iso_ms_offset", "iso_offset", "date", "epoch_ms", "epoch_s"]
 
@@ -232,8 +233,19 @@ class Stream(_Model):
     deleted_flag: str | None = None
     window_field: str | None = None  # the field that the window is about, when deletes: complete_window
     volatile: Paths = ()  # left out when two versions are compared
+    links: Paths = ()  # keys of records of this source (of any stream) that belong together with it: a payment's order
     cadence: Duration = timedelta(minutes=10)
     feeds: tuple[Entity, ...] = ()
+
+    @property
+    def tells_events(self) -> bool:
+        """Whether its records happen on a day, so that a day is complete only once the stream was read beyond it."""
+        return any(entity not in THINGS for entity in self.feeds)
+
+    @property
+    def link_paths(self) -> list[str]:
+        """`links` as jsonpaths; in Postgres' lax mode they go through arrays by themselves."""
+        return ["$." + ".".join(f'"{step}"' for step in path.split(".")) for path in self.links]
 
     @property
     def complete(self) -> bool:

@@ -34,3 +34,8 @@
 {% macro keys_function(name) -%}
   {%- if execute -%}{{ builtins.source('keys', 'source').include(database=false, identifier=false) }}.{{ name }}{%- endif -%}
 {%- endmacro %}
+
+{# The business that an id bears in its bits, as an id. #}
+{% macro business_id_of(id) -%}
+{{ keys_function('make_id') }}({{ keys_function('business_of') }}({{ id }}), 0)
+{%- endmacro %}

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from ingestion import index
 from ingestion.blocks import BlockStore, Manifest
-from ingestion.clock import Clock, clock_of, is_sandbox
+from ingestion.clock import Clock, clock_of
 from ingestion.extract import Options, StreamResult, extract_all
 from ingestion.registry import discover
 from ingestion.source import SourceRef
@@ -51,7 +52,6 @@ class Installation:
             workers=settings.workers or os.cpu_count() or 1,
             deadline=settings.shard_deadline,
             clock=clock,
-            clock_is_sandbox=is_sandbox(settings.home, settings.clock),
         )
         return cls(catalogue, BlockStore(settings.block_store), clock, transform)
 
@@ -106,7 +106,8 @@ def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> 
         yield from _costed("load", _load(at, scope, shards, sources))
     if "build" in scope.steps:
         choice = scope.choice if not scope.force else Choice(**{**vars(scope.choice), "force": True})
-        yield from _costed("build", at.transform.build([target_of(s) for s in shards], choice, watch.building))
+        targets = [target_of(s) for s in shards]
+        yield from _costed("build", at.transform.build(targets, choice, watch.building, _read(at, sources)))
 
 
 def due(at: Installation) -> dict[str, str]:
@@ -164,6 +165,19 @@ def _load(at: Installation, scope: Scope, shards: Sequence[Shard], sources: Sequ
         for shard in shards:
             if manifests := of_shard.get(shard.name):
                 yield from load_shard(shard, manifests, at.store, by_id, conn)
+
+
+def _read(at: Installation, sources: Sequence[Source]) -> dict[str, dict[tuple[int, str], datetime]]:
+    """Up to when streams of events were read, by shard."""
+    specs, of_source = discover(), {s.id: s for s in sources}
+    read: dict[str, dict[tuple[int, str], datetime]] = {}
+    with closing(index.connect(at.catalogue.dsn)) as conn:
+        for (source_id, stream), when in index.read_through(conn, list(of_source)).items():
+            source = of_source[source_id]
+            spec = specs.get(source.integration)
+            if spec and any(s.name == stream and s.tells_events for s in spec.streams):
+                read.setdefault(source.shard, {})[source_id, stream] = when
+    return read
 
 
 def _extracted(shard: str, result: StreamResult) -> Extracted:

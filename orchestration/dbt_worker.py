@@ -25,6 +25,9 @@ PASSWORD = "DBT_ENV_SECRET_LARDER_PASSWORD"  # dbt scrubs variables of this pref
 # Parsed for no shard in particular; a fixed profile keeps dbt's partial parse valid, whatever shards there are.
 PARSE_TARGET = Target("parse", "127.0.0.1", 1, "parse", "", "larder")
 
+UNSTALE = "config.materialized:shard_view"  # views follow by themselves
+TESTED = "CHANGED_FACETS_TESTS"  # `changed`: data tests look at facets that changed since they passed (macros/changed_facets/tests.sql)
+
 Progress = Callable[[str, str, str], None]  # shard, node, status
 
 
@@ -66,7 +69,7 @@ class DbtProject:
         retarget(self._manifest, self._names, job.target.database, job.target.schema)
         nodes: list[NodeResult] = []
         error = None
-        for phase in self._phases(job):
+        for phase in self._phases(job, nodes):
             if isinstance(phase, PythonModel):
                 nodes.append(run_model(phase, job.target, self._manifest, nodes))
             else:
@@ -77,25 +80,42 @@ class DbtProject:
         spent = time.monotonic() - wall, time.process_time() - cpu
         return BuildResult(shard, tuple(nodes), error, *spent, round(parse_seconds, 3))
 
-    def _phases(self, job: Job) -> Iterator[PythonModel | list[str]]:
-        """dbt up to the Python models, these, dbt from them on; dbt's graph ends at their input tables (sources)."""
+    def _phases(self, job: Job, done: Sequence[NodeResult]) -> Iterator[PythonModel | list[str]]:
+        """What to run, one after the other; `done` grows meanwhile."""
         models = python_models()
         if job.select or job.exclude or job.python:
             yield from (models[name] for name in job.python)
             if job.select or job.exclude:
-                yield _choice(job, job.select, job.exclude)
+                yield _choice("build", job, job.select, job.exclude)
             return
-        declared = {s.name for s in self._manifest.sources.values() if s.source_name == PYTHON_SOURCE}
-        if not declared:
-            yield _choice(job, (), ())
-            return
+        declared = sorted(s.name for s in self._manifest.sources.values() if s.source_name == PYTHON_SOURCE)
         downstream = f"source:{PYTHON_SOURCE}+"
-        yield _choice(job, (), (downstream,))
-        yield from (models[name] for name in sorted(declared))
-        yield _choice(job, (downstream,), ())
+        if job.stale is None:
+            yield _choice("run", job, (), (downstream,) if declared else ())
+        elif job.stale:
+            yield _choice("run", job, [f"{model}+" for model in job.stale], (UNSTALE, *([downstream] if declared else [])))
+        if declared and job.new_day:
+            yield from (models[name] for name in declared)
+            yield _choice("run", job, (downstream,), ())
+        if job.tests:
+            yield from self._tests(job, done)
+
+    def _tests(self, job: Job, done: Sequence[NodeResult]) -> Iterator[list[str]]:
+        """Data tests run after all models and stop none of them: one tenant's bad record must not keep the others' numbers
+        back. In a cycle those of models that changed, on the facets that changed."""
+        if job.stale is None:
+            yield _choice("test", job, (), ())
+            return
+        changed = [n.name for n in done if n.kind == "model" and n.changed]
+        if changed:
+            os.environ[TESTED] = "changed"
+            try:
+                yield _choice("test", job, changed, ())
+            finally:
+                del os.environ[TESTED]
 
     def _dbt(self, target: Target, choice: list[str], progress: Progress | None) -> tuple[list[NodeResult], str | None]:
-        command = ["build", "--target-path", str(self.work_dir / "shards" / target.name), "--no-write-json", *choice]
+        command = [*choice, "--target-path", str(self.work_dir / "shards" / target.name), "--no-write-json"]
         outcome = self._invoke(target, command, progress)
         error = str(outcome.exception).strip() if outcome.exception is not None else None
         return [_node(r) for r in getattr(outcome.result, "results", None) or ()], error
@@ -127,11 +147,13 @@ class DbtProject:
         return folder
 
 
-def _choice(job: Job, select: Sequence[str], exclude: Sequence[str]) -> list[str]:
+def _choice(command: str, job: Job, select: Sequence[str], exclude: Sequence[str]) -> list[str]:
     chosen = [*(["--select", *select] if select else []), *(["--exclude", *exclude] if exclude else [])]
-    unwanted = [*([] if job.tests else ["test"]), *([] if job.unit_tests else ["unit_test"])]
+    if command == "test":
+        return ["test", *chosen, "--exclude-resource-type", "unit_test"]
+    unwanted = [*([] if job.tests else ["test"]), *([] if job.unit_tests else ["unit_test"])] if command == "build" else []
     without = [word for kind in unwanted for word in ("--exclude-resource-type", kind)]
-    return [*chosen, *without, *(["--full-refresh"] if job.full_refresh else [])]
+    return [command, *chosen, *without, *(["--full-refresh"] if job.full_refresh else [])]
 
 
 def _node(result: Any) -> NodeResult:
@@ -147,6 +169,7 @@ def _node(result: Any) -> NodeResult:
         deleted=deleted,
         failures=result.failures,
         message=message,
+        materialized=getattr(result.node.config, "materialized", None),
     )
 
 

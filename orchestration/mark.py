@@ -1,31 +1,52 @@
-"""Is there anything to build on a shard? A probe of 4 ms, instead of a second of dbt that finds nothing to do.
+"""Is there anything to build on a shard? A probe of some milliseconds, instead of a second of dbt that finds nothing.
 
-The mark holds the snapshot under which the last good build began, so "new" is exact: what that snapshot could not see
-(pg_visible_in_snapshot), not what is younger than a clock or a sequence, which would lose commits that overlap.
+Each model bears a mark: the snapshot up to which it has seen its parents' feeds (macros/changed_facets). "New" is exact:
+what that snapshot could not see, not what is younger than a clock or a sequence, which would lose commits that overlap.
+The shard's own mark says from which code, and for which integrations, the whole project was last handed to dbt.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
 
 _PATHS = ("model-paths", "macro-paths", "seed-paths", "test-paths", "snapshot-paths")
+Names = Callable[[str], str]  # bare schema → the shard's
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a probe saw: the reason to build (None: nothing new) and the snapshot to mark after a good build."""
+    """What a probe saw. `whole`: why everything must be handed to dbt; else `stale`: model → the feeds with news.
 
-    reason: str | None
-    snapshot: str
+    `new_day`: no Python model has run yet on the vendors' date.
+    """
+
     cluster: int
+    integrations: tuple[str, ...]
+    whole: str | None = None
+    stale: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    new_day: bool = False
+
+    @property
+    def reason(self) -> str | None:
+        """Why to build, None if nothing is new."""
+        if self.whole:
+            return self.whole
+        feeds = sorted({feed for feeds in self.stale.values() for feed in feeds if feed != "keys.clock"})
+        if feeds:
+            return "new in " + ", ".join(feeds)
+        if self.stale:
+            return "time went on"
+        return "a new day" if self.new_day else None
 
 
 def code_fingerprint(project_dir: Path) -> str:
@@ -40,57 +61,158 @@ def code_fingerprint(project_dir: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def look(conn: Connection, schema: Callable[[str], str], code: str, now: datetime) -> Look:
-    """Compare the shard with its mark. `now` is the vendors' clock; `code` is `code_fingerprint`."""
-    raw, keys = schema("raw"), schema("keys")
+def look(conn: Connection, schema: Names, code: str, now: datetime) -> Look:
+    """Compare the shard's models with their feeds. `now` is the vendors' clock; `code` is `code_fingerprint`."""
     with conn, conn.cursor() as cur:
-        cur.execute("select pg_current_snapshot()::text, system_identifier from pg_control_system()")
-        snapshot, cluster = cur.fetchone() or ("", 0)
         cur.execute(
-            f"select seen::text, system_identifier, code, as_of at time zone 'utc' from {raw}.build_mark"
-            " where scope = 'models'"
+            f"select system_identifier, array(select distinct integration from {schema('keys')}.source order by 1)"
+            " from pg_control_system()"
+        )
+        cluster, integrations = cur.fetchone() or (0, [])
+        seen = Look(cluster, tuple(integrations))
+        cur.execute(
+            "select system_identifier, code, integrations, models, as_of at time zone 'utc'"
+            f" from {schema('raw')}.build_mark where scope = 'models'"
         )
         mark = cur.fetchone()
         if mark is None:
-            return Look("never built", snapshot, cluster)
-        seen, marked_cluster, marked_code, as_of = mark
+            return Look(cluster, seen.integrations, "never built")
+        marked_cluster, marked_code, marked_integrations, models, as_of = mark
         if marked_cluster != cluster:
-            return Look("restored on another cluster", snapshot, cluster)
+            return Look(cluster, seen.integrations, "restored on another cluster")
         if marked_code != code:
-            return Look("models changed", snapshot, cluster)
-        unseen = "xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot) and not pg_visible_in_snapshot(xid, %(seen)s)"
-        cur.execute(
-            f"select integration || '.' || stream, count(*) from {raw}.feed where {unseen}"
-            " group by 1 order by 2 desc, 1",
-            {"seen": seen},
-        )
-        fed = cur.fetchall()
-        if fed:
-            return Look("new in raw: " + ", ".join(f"{n} {stream}" for stream, n in fed), snapshot, cluster)
-        cur.execute(f"select distinct what from {keys}.change where {unseen} order by 1", {"seen": seen})
-        changed = [row[0] for row in cur.fetchall()]
-        if changed:
-            return Look("changed by a person: " + ", ".join(changed), snapshot, cluster)
-        if as_of.date() != now.date():
-            return Look("a new day", snapshot, cluster)
-    return Look(None, snapshot, cluster)
+            return Look(cluster, seen.integrations, "models changed")
+        if marked_integrations != integrations:
+            added = sorted(set(integrations) ^ set(marked_integrations))
+            return Look(cluster, seen.integrations, f"integrations of this shard changed: {', '.join(added)}")
+        return Look(cluster, seen.integrations, None, _stale(cur, schema, models), as_of is None or as_of.date() != now.date())
 
 
-def set_mark(conn: Connection, schema: Callable[[str], str], seen: Look, code: str, now: datetime) -> None:
-    """Record that everything `seen` at the probe is built. Call after a build without any error."""
+@dataclass(frozen=True)
+class _Snapshot:
+    """A pg_snapshot: `xmin:xmax:xid,…`."""
+
+    xmin: int
+    xmax: int
+    running: frozenset[int]
+
+    @classmethod
+    def of(cls, text: str) -> _Snapshot:
+        xmin, xmax, running = text.split(":")
+        return cls(int(xmin), int(xmax), frozenset(int(x) for x in running.split(",") if x))
+
+    def sees(self, xid: int) -> bool:
+        return xid < self.xmin or (xid < self.xmax and xid not in self.running)
+
+
+def _stale(cur: Cursor, schema: Names, models: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Models with news in a feed, and those of `models` that have no valid mark."""
+    meta = schema("meta")
+    cur.execute(
+        f"""
+        select
+            mark.model, mark.seen::text, reads.key, reads.value ->> 'filter', feed.relation,
+            feed.epoch::text is not distinct from reads.value ->> 'epoch'
+                and feed.pruned_to <= pg_snapshot_xmin(mark.seen) and to_regclass(feed.relation) is not null
+        from {meta}.mark
+        left join lateral jsonb_each(mark.reads) as reads on true
+        left join {meta}.feed on feed.feed = reads.key
+        """
+    )
+    rows = cur.fetchall()
+    stale: dict[str, list[str]] = {m: ["no mark"] for m in set(models) - {row[0] for row in rows}}
+    newest = _newest(cur, sorted({(row[4], row[3]) for row in rows if row[2] is not None and row[5]}))
+    for model, seen, feed, filter_, relation, is_valid in rows:
+        if feed is None:
+            continue  # a model without parents
+        if not is_valid:
+            stale.setdefault(model, []).append(feed)
+            continue
+        xid, snapshot = newest.get((relation, filter_)), _Snapshot.of(seen)
+        if xid is None or xid < snapshot.xmin:
+            continue
+        # The newest entry may be seen and an older one not, whose transaction took longer.
+        if not snapshot.sees(xid) or _has_unseen(cur, relation, filter_, seen):
+            stale.setdefault(model, []).append(feed)
+    return {model: tuple(feeds) for model, feeds in sorted(stale.items())}
+
+
+def _newest(cur: Cursor, feeds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The latest transaction in each (relation, filter) that has any entry."""
+    if not feeds:
+        return {}
+    parts = [
+        f"(select {place}, xid::text from {relation} where {filter_} order by {relation}.xid desc limit 1)"
+        for place, (relation, filter_) in enumerate(feeds)
+    ]
+    cur.execute(" union all ".join(parts))
+    return {feeds[place]: int(xid) for place, xid in cur.fetchall()}
+
+
+def _has_unseen(cur: Cursor, relation: str, filter_: str, seen: str) -> bool:
+    cur.execute(
+        f"select exists (select from {relation} where xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)"
+        f" and not pg_visible_in_snapshot(xid, %(seen)s::pg_snapshot) and ({filter_}))",
+        {"seen": seen},
+    )
+    row = cur.fetchone()
+    return bool(row and row[0])
+
+
+def set_mark(conn: Connection, schema: Names, seen: Look, code: str, failed: Sequence[str] = ()) -> None:
+    """Record that the whole project, in this code, was handed to the models. `failed` have no mark and will be tried again."""
     with conn, conn.cursor() as cur:
         cur.execute(
-            f"insert into {schema('raw')}.build_mark (scope, seen, system_identifier, code, as_of)"
-            " values ('models', %s, %s, %s, %s) on conflict (scope) do update set seen = excluded.seen,"
-            " system_identifier = excluded.system_identifier, code = excluded.code, as_of = excluded.as_of,"
-            " built_at = clock_timestamp()",
-            (seen.snapshot, seen.cluster, code, now),
+            f"""
+            insert into {schema("raw")}.build_mark (scope, system_identifier, code, integrations, models)
+            select 'models', %s, %s, %s, array(select model from {schema("meta")}.mark union select unnest(%s::text[]))
+            on conflict (scope) do update set
+                system_identifier = excluded.system_identifier, code = excluded.code,
+                integrations = excluded.integrations, models = excluded.models, built_at = clock_timestamp()
+            """,
+            (seen.cluster, code, list(seen.integrations), list(failed)),
         )
 
 
-def set_clock(conn: Connection, schema: Callable[[str], str], now: datetime | None) -> None:
-    """Tell the shard's models what time it is for the vendors; None: the database's own time."""
+def set_day(conn: Connection, schema: Names, now: datetime) -> None:
+    """Record that the Python models have run on this date."""
     with conn, conn.cursor() as cur:
-        cur.execute(f"delete from {schema('keys')}.clock")
-        if now is not None:
-            cur.execute(f"insert into {schema('keys')}.clock (now) values (%s)", (now,))
+        cur.execute(f"update {schema('raw')}.build_mark set as_of = %s where scope = 'models'", (now,))
+
+
+def tick(conn: Connection, schema: Names, now: datetime, *, each_hour: bool) -> None:
+    """Tell the shard's models what time it is for the vendors, which publishes it: open punches and calendars move with it.
+
+    `each_hour`: only if a full hour has passed since, so that time alone does not keep models busy.
+    """
+    clock = f"{schema('keys')}.clock"
+    with conn, conn.cursor() as cur:
+        passed = " where date_trunc('hour', told.now) <> date_trunc('hour', excluded.now)" if each_hour else ""
+        cur.execute(
+            f"insert into {clock} as told (now) values (%s)"
+            f" on conflict (only_row) do update set now = excluded.now{passed}",
+            (now,),
+        )
+
+
+def tell_read_through(conn: Connection, schema: Names, read: Mapping[tuple[int, str], datetime]) -> None:
+    """Tell the shard up to when streams of sources were asked for, where a full hour has passed since it was last told.
+
+    A source that has nothing to tell leaves no block, but the days it was asked about are complete.
+    """
+    if not read:
+        return
+    with conn, conn.cursor() as cur:
+        execute_values(
+            cur,
+            f"""
+            insert into {schema("raw")}.read_through as told (source_id, stream, observed_at)
+            select asked.source_id, asked.stream, asked.observed_at
+            from (values %s) as asked (source_id, stream, observed_at)
+            inner join {schema("keys")}.source on source.id = asked.source_id
+            on conflict (source_id, stream) do update set observed_at = excluded.observed_at
+            where date_trunc('hour', told.observed_at) < date_trunc('hour', excluded.observed_at)
+            """,
+            [(source_id, stream, at) for (source_id, stream), at in sorted(read.items())],
+            template="(%s::bigint, %s, %s::timestamptz)",
+        )

@@ -85,6 +85,7 @@ def run_model(model: PythonModel, target: Target, manifest: Any, before: Sequenc
 def _replace(model: PythonModel, target: Target, manifest: Any) -> int:
     relations = {n.name: n.relation_name for n in manifest.nodes.values() if n.resource_type == "model"}
     source = next(s for s in manifest.sources.values() if (s.source_name, s.name) == (PYTHON_SOURCE, model.name))
+    feed = f'"{source.database}"."{source.schema}"."feed__{model.name}"'
     contract = {name: str(column.data_type) for name, column in source.columns.items()}
     conn = psycopg2.connect(
         host=target.host, port=target.port, user=target.username, password=target.password or None,
@@ -104,6 +105,8 @@ def _replace(model: PythonModel, target: Target, manifest: Any) -> int:
             cur.execute(f"drop table if exists {source.relation_name}")  # its columns are always the declared ones
             cur.execute(f"create table {source.relation_name} ({columns})")
             cur.copy_expert(f"copy {source.relation_name} ({names}) from stdin with (format csv)", text)
+            cur.execute(f"create table if not exists {feed} (xid xid8 not null default pg_current_xact_id())")
+            cur.execute(f"insert into {feed} default values")
         return count
     finally:
         conn.close()

@@ -30,10 +30,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Job:
-    """One build of one shard. Without a selection: all models, Python models included. With one: `python` models first,
-    then what dbt's selectors choose."""
+    """One build of one shard.
+
+    `stale`: these models and what hangs on them, then the data tests of what changed, on what changed. A selection:
+    `python` models first, then what dbt's selectors choose. Neither: everything, Python models included.
+    `new_day`: Python models too, after what they read.
+    """
 
     target: Target
+    stale: tuple[str, ...] | None = None
+    new_day: bool = True
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
@@ -55,6 +61,12 @@ class NodeResult:
     deleted: int | None = None
     failures: int | None = None
     message: str | None = None
+    materialized: str | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is a model that bears its own mark, and so is tried again by itself after an error."""
+        return self.materialized in ("changed_facets", "key_table", "conformed_key_table")
 
     @property
     def name(self) -> str:
@@ -95,6 +107,11 @@ class BuildResult:
     def models(self) -> tuple[NodeResult, ...]:
         """Models (Python ones too), seeds and snapshots, in the order they finished."""
         return tuple(n for n in self.nodes if n.kind in ("model", "seed", "snapshot", "python"))
+
+    @property
+    def python(self) -> tuple[NodeResult, ...]:
+        """Python models."""
+        return tuple(n for n in self.nodes if n.kind == "python")
 
     @property
     def tests(self) -> tuple[NodeResult, ...]:

@@ -6,9 +6,9 @@ One shard's failure is its own: every shard comes back with a state and a reason
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,8 +17,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from ingestion.clock import real_time
-from orchestration.mark import Look, code_fingerprint, look, set_clock, set_mark
-from orchestration.results import BuildResult, Job, Target
+from orchestration.mark import Look, code_fingerprint, look, set_day, set_mark, tell_read_through, tick
+from orchestration.results import GOOD, BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
 from sharding.model import Shard
 
@@ -64,28 +64,31 @@ class Transform:
     threads: int = 1
     deadline: float = 1800.0
     clock: Callable[[], datetime] = field(default=real_time)
-    clock_is_sandbox: bool = False
 
     def build(
-        self, targets: Sequence[Target], choice: Choice | None = None, progress: Progress | None = None
+        self,
+        targets: Sequence[Target],
+        choice: Choice | None = None,
+        progress: Progress | None = None,
+        read: Mapping[str, Mapping[tuple[int, str], datetime]] | None = None,
     ) -> Iterator[ShardBuild]:
-        """Build what is due of `targets`, yielding each shard as it finishes (the skipped ones first)."""
+        """Build what is due of `targets`, yielding each shard as it finishes (the skipped ones first).
+
+        `read`: up to when each shard's (source, stream) were last read, of those that are known.
+        """
         choice = choice or Choice()
         code, now = code_fingerprint(self.project_dir), self.clock()
         with ExitStack() as leases:
             open_shards: dict[str, tuple[Target, Connection, Look]] = {}
             for target in targets:
-                outcome = self._open(target, choice, code, now, leases)
+                outcome = self._open(target, choice, code, now, leases, (read or {}).get(target.name, {}))
                 if isinstance(outcome, ShardBuild):
                     yield outcome
                 else:
                     open_shards[target.name] = (target, *outcome)
             if not open_shards:
                 return
-            jobs = [
-                Job(target, choice.select, choice.exclude, choice.python, choice.full_refresh, choice.tests)
-                for target, _, _ in open_shards.values()
-            ]
+            jobs = [_job(target, choice, seen) for target, _, seen in open_shards.values()]
             workers = Workers(self.project_dir, self.work_dir, self.workers, self.threads, self.deadline)
             with workers:
                 for result in workers.run(jobs, progress):
@@ -109,7 +112,13 @@ class Transform:
         return reasons
 
     def _open(
-        self, target: Target, choice: Choice, code: str, now: datetime, leases: ExitStack
+        self,
+        target: Target,
+        choice: Choice,
+        code: str,
+        now: datetime,
+        leases: ExitStack,
+        read: Mapping[tuple[int, str], datetime],
     ) -> ShardBuild | tuple[Connection, Look]:
         started = time.monotonic()
 
@@ -124,13 +133,17 @@ class Transform:
                 free = (cur.fetchone() or (False,))[0]
             if not free:
                 return ended("skipped", "another build runs here")
+            tick(conn, target.schema, now, each_hour=True)
+            tell_read_through(conn, target.schema, read)
             seen = look(conn, target.schema, code, now)
             if choice.partial or choice.full_refresh or choice.force:
-                seen = Look("asked for", seen.snapshot, seen.cluster)
+                seen = replace(seen, whole="asked for")
             if seen.reason is None:
                 conn.close()
                 return ended("skipped", "nothing new")
-            set_clock(conn, target.schema, now if self.clock_is_sandbox else None)
+            tick(conn, target.schema, now, each_hour=False)
+            if not seen.whole:
+                seen = look(conn, target.schema, code, now)
         except psycopg2.Error as error:
             return ended("failed", _one_line(error))
         return conn, seen
@@ -146,16 +159,28 @@ class Transform:
         now: datetime,
     ) -> ShardBuild:
         reason, wall = seen.reason or "", result.wall_seconds
-        if not result.ok:
-            first = result.error or f"{result.failed[0].name}: {result.failed[0].message}"
-            return ShardBuild(target.name, "failed", _one_line(first), result, wall)
         try:
-            if not choice.partial and choice.tests:
-                set_mark(conn, target.schema, seen, code, now)
+            # Models bear their own marks; what has none (views) must be good before the project counts as handed over.
+            if seen.whole and not choice.partial and result.error is None:
+                undone = [n for n in result.models if n.status not in GOOD]
+                if all(n.follows or n.kind == "python" for n in undone):
+                    set_mark(conn, target.schema, seen, code, [n.name for n in undone if n.follows])
+            if result.python and all(n.status in GOOD for n in result.python) and not choice.partial:
+                set_day(conn, target.schema, now)
             conn.close()  # gives the lease back
         except psycopg2.Error as error:
             return ShardBuild(target.name, "failed", _one_line(error), result, wall)
+        if not result.ok:
+            first = result.error or f"{result.failed[0].name}: {result.failed[0].message}"
+            return ShardBuild(target.name, "failed", _one_line(first), result, wall)
         return ShardBuild(target.name, "built", reason, result, wall)
+
+
+def _job(target: Target, choice: Choice, seen: Look) -> Job:
+    if choice.partial:
+        return Job(target, None, False, choice.select, choice.exclude, choice.python, choice.full_refresh, choice.tests)
+    stale = None if seen.whole else tuple(seen.stale)
+    return Job(target, stale, seen.new_day or seen.whole is not None, full_refresh=choice.full_refresh, tests=choice.tests)
 
 
 def target_of(shard: Shard) -> Target:

@@ -1,7 +1,7 @@
 """Which vendor's site, person, article or campaign is which of the business's own, and the settings of a location.
 
 Rows are dated by business date. What a person sets has rule `approved`; builds add rows for what is new and never
-change one. Every edit is noted in {keys}.change, stamped with its transaction, so the next build knows of it.
+change one. Triggers publish every edit to the feed of its table, so the next build knows of it.
 """
 
 from __future__ import annotations
@@ -128,7 +128,6 @@ def set_map(
         after = _amended(before, valid_from, valid_to, lambda _: value)
         rows = [(p.start, p.end, (p.value.target, *_fields(p.value)[1:])) for p in after]
         _write(cursor, shard, table.map, key, thing_id, columns, rows)
-        _note(cursor, shard, table.map, {period.value.target for period in (*before, *after)})
     return after
 
 
@@ -188,7 +187,6 @@ def set_setting(
         after = _amended(before, valid_from, valid_to, change)
         rows = [(p.start, p.end, _fields(p.value)) for p in after]
         _write(cursor, shard, "location_setting", "location_id", location_id, columns, rows)
-        _note(cursor, shard, "location_setting", {location_id})
     return after
 
 
@@ -288,11 +286,6 @@ def _write(
             cursor.execute(insert, (key_value, to_text(start), to_text(end), *values))
     except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.CheckViolation, psycopg2.DataError) as error:
         raise LarderError(f"not accepted: {error.diag.message_primary}", "you", "larder map --help") from error
-
-
-def _note(cursor: Cursor, shard: Shard, what: str, targets: set[int]) -> None:
-    for target in sorted(targets):
-        cursor.execute(shard.render("insert into {keys}.change (what, key) values (%s, %s)"), (what, str(target)))
 
 
 def _fields(value: MapValue | Setting) -> tuple[Any, ...]:

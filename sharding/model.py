@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
-SCHEMAS = ("keys", "raw", "staging", "intermediate", "marts", "bi", "meta")
+SCHEMAS = ("keys", "raw", "staging", "intermediate", "slices", "marts", "bi", "meta")
 """The schemas every shard has, without its namespace prefix; the placeholders of shard_migrations/shard/*.sql."""
 
 

@@ -12,7 +12,8 @@
   {%- set rewritten = changes.inserted + changes.deleted > 100000 and changes.inserted > changes.unchanged -%}
   {%- if is_new or rewritten -%}
     {%- call statement('new_epoch') -%}
-      update {{ meta_table('feed') }} set epoch = gen_random_uuid() where feed = '{{ feed.label }}'
+      update {{ meta_table('feed') }} set epoch = gen_random_uuid() where feed = '{{ feed.label }}';
+      update {{ meta_table('mark') }} set tested = null where model = '{{ model.name }}'
     {%- endcall -%}
   {%- elif changes.inserted + changes.deleted > 0 -%}
     {%- call statement('publish') -%}

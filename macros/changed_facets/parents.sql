@@ -6,7 +6,7 @@
     feed       relation of its feed
     filters    SQL conditions that pick the parent's entries out of a feed that others share; any of them; mostly none
     label      what marks know it by
-    is_model   whether a model keeps it
+    is_model   whether the parent is a model; is_own: and the feed its own, not kept by something else
 #}
 {% macro read_by(node) %}
   {%- set feeds = {} -%}
@@ -61,6 +61,7 @@
       'feed': feed,
       'filters': [declared.filter] if declared.get('filter') else [],
       'is_model': node.resource_type == 'model',
+      'is_own': not declared.get('table'),
       'label': declared.get('name', own_name)}) -%}
 {% endmacro %}
 
@@ -78,7 +79,7 @@
     {%- for reader in graph.nodes.values() if reader.resource_type == 'model' -%}
       {%- set reads = namespace(it=false) -%}
       {%- for id in origins.ids if id in reader.depends_on.nodes -%}{%- set reads.it = true -%}{%- endfor -%}
-      {%- if reads.it and reader.config.materialized in publishing_materializations() -%}
+      {%- if reads.it and reader.config.materialized in following_materializations() -%}
         {%- do found.append(reader) -%}
       {%- elif reads.it and feed_of(reader) is none -%}
         {%- do behind_views.append(reader.unique_id) -%}

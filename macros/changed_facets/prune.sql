@@ -10,6 +10,7 @@
 do $larder$
 declare
   feed record;
+  reader record;
   needed_from xid8;
   entries bigint;
 begin
@@ -17,6 +18,26 @@ begin
     return;  -- another run prunes
   end if;
   delete from {{ mark }} where not model = any (array['{{ models | join("', '") }}']::text[]);
+
+  delete from {{ meta_table('run') }} where started_at < now() - interval '1 day';
+
+  -- A model without news sees that there are none: else its old mark would hold back what others have long seen.
+  for reader in
+    select
+      mark.model,
+      string_agg(format(
+        'exists (select from %s where xid >= pg_snapshot_xmin(mark.seen) and not pg_visible_in_snapshot(xid, mark.seen) and (%s))',
+        known.relation, reads.value ->> 'filter'), ' or ') as news
+    from {{ mark }} as mark
+    cross join lateral jsonb_each(mark.reads) as reads
+    inner join {{ known }} as known on known.feed = reads.key
+    where to_regclass(known.relation) is not null
+    group by mark.model
+  loop
+    execute format(
+      'update {{ mark }} as mark set seen = pg_current_snapshot(), stale_since = null'
+      || ' where mark.model = %L and mark.seen::text <> pg_current_snapshot()::text and not (%s)', reader.model, reader.news);
+  end loop;
 
   for feed in select known.feed, known.relation from {{ known }} as known where to_regclass(known.relation) is not null loop
     for attempt in 1..2 loop

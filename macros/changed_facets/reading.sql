@@ -25,7 +25,7 @@
   {%- set seen_epochs = fromjson(mark['reads'] or '{}') -%}
   {%- do reading.update({'snapshot': mark['snapshot'], 'cluster': mark['cluster'], 'code': code, 'epochs': epochs}) -%}
   {%- set lost = [] -%}
-  {%- for feed in read.feeds if seen_epochs.get(feed.label) != epochs.get(feed.label) -%}{%- do lost.append(feed.name) -%}{%- endfor -%}
+  {%- for feed in read.feeds if seen_epochs.get(feed.label, {}).get('epoch') != epochs.get(feed.label) -%}{%- do lost.append(feed.name) -%}{%- endfor -%}
 
   {%- if existing is none -%}
     {%- do reading.update({'reason': 'first build'}) -%}
@@ -113,7 +113,11 @@ from (
 #}
 {% macro unseen(since, feed) -%}
   xid >= pg_snapshot_xmin('{{ since }}') and not pg_visible_in_snapshot(xid, '{{ since }}')
-  {%- if feed.filters %} and ({{ feed.filters | unique | sort | join(' or ') }}){% endif -%}
+  {%- if feed.filters %} and ({{ filter_of(feed) }}){% endif -%}
+{%- endmacro %}
+
+{% macro filter_of(feed) -%}
+  {{ return(feed.filters | unique | sort | join(' or ') or 'true') }}
 {%- endmacro %}
 
 {% macro count_facets_sql() -%}
@@ -135,19 +139,21 @@ from (
   {%- do return(found) -%}
 {% endmacro %}
 
-{# SQL of the config, in which parents are named as they are, with their relations. #}
+{#
+  SQL of the config with its names replaced: `this`, models, `<source>.<table>`, and functions of a source's schema
+  (`<source>.<function>(…)`).
+#}
 {% macro with_relations(sql) %}
-  {%- set text = namespace(sql=modules.re.sub('\\bthis\\b', this.render(), sql)) -%}
-  {%- for id in model.depends_on.nodes -%}
-    {%- set node = graph.nodes.get(id) or graph.sources.get(id) -%}
-    {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.get('identifier') or node.get('alias') or node.name) -%}
-    {%- if node.resource_type == 'model' -%}
-      {%- set text.sql = modules.re.sub('(?<![."\\w])' ~ node.name ~ '(?![."\\w])', relation.render(), text.sql) -%}
-    {%- endif -%}
+  {%- set text = namespace(sql=modules.re.sub('(?<![."\\w])this(?![."\\w])', this.render(), sql)) -%}
+  {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name in text.sql -%}
+    {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias) -%}
+    {%- set text.sql = modules.re.sub('(?<![."\\w])' ~ node.name ~ '(?!["\\w]|\\.\\w)', relation.render(), text.sql) -%}
   {%- endfor -%}
-  {%- for node in graph.sources.values() if node.source_name ~ '.' ~ node.name in text.sql -%}
+  {%- for node in graph.sources.values() if node.source_name ~ '.' in text.sql -%}
     {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.identifier) -%}
-    {%- set text.sql = modules.re.sub('(?<![."\\w])' ~ node.source_name ~ '\\.' ~ node.name ~ '(?!["\\w])', relation.render(), text.sql) -%}
+    {%- set text.sql = modules.re.sub('(?<![."\\w])' ~ node.source_name ~ '\\.' ~ node.name ~ '(?!["\\w(])', relation.render(), text.sql) -%}
+    {%- set text.sql = modules.re.sub(
+        '(?<![."\\w])' ~ node.source_name ~ '\\.(\\w+)\\(', adapter.quote(node.schema) ~ '.\\1(', text.sql) -%}
   {%- endfor -%}
   {%- do return(text.sql) -%}
 {% endmacro %}
@@ -176,12 +182,12 @@ from (
 {% macro finish_reading(reading, relation) %}
   {%- if reading.marks -%}
     {%- set reads = {} -%}
-    {%- for feed in reading.feeds -%}{%- do reads.update({feed.label: reading.epochs.get(feed.label)}) -%}{%- endfor -%}
+    {%- for feed in reading.feeds -%}{%- do reads.update({feed.label: {'epoch': reading.epochs.get(feed.label), 'filter': filter_of(feed)}}) -%}{%- endfor -%}
     {%- call statement('set_mark') -%}
       insert into {{ meta_table('mark') }} (model, seen, cluster, code, reads, relation)
       values (
         '{{ model.name }}', '{{ reading.snapshot }}', {{ reading.cluster }}, '{{ tojson(reading.code, sort_keys=true) }}',
-        '{{ tojson(reads, sort_keys=true) }}', '{{ relation.include(database=false) }}'
+        '{{ escape_single_quotes(tojson(reads, sort_keys=true)) }}', '{{ relation.include(database=false) }}'
       )
       on conflict (model) do update set
         seen = excluded.seen, cluster = excluded.cluster, code = excluded.code, reads = excluded.reads,

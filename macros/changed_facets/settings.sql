@@ -15,6 +15,11 @@
   {{ return(['changed_facets', 'key_table']) }}
 {%- endmacro %}
 
+{# Materializations that follow feeds, and so bear marks. #}
+{% macro following_materializations() -%}
+  {{ return(['changed_facets', 'key_table', 'conformed_key_table']) }}
+{%- endmacro %}
+
 {# A mark this far behind its feeds is dropped, and its model computed whole next time: one broken model grows no feed for ever. #}
 {% macro longest_lag() -%}
   {{ return({'days': var('changed_facets_lag_days', 7), 'entries': var('changed_facets_lag_entries', 5000000)}) }}
@@ -22,5 +27,5 @@
 
 {# Macros whose text may change without changing any model's meaning, such as a generated list of what exists. #}
 {% macro macros_without_effect() -%}
-  {{ return([]) }}
+  {{ return(['integrations_feeding']) }}
 {%- endmacro %}

@@ -17,10 +17,16 @@
       {%- do parents.append({'name': view.node.name, 'relation': view.relation, 'is_cofaceted': is_cofaceted(read_by(view.node).feeds)}) -%}
     {%- endif -%}
   {%- endfor -%}
+  {%- set names = ['facets'] -%}
   {%- for parent in parents if parent.relation.render() in text.sql -%}
     {%- set restriction = slice_of(parent) -%}
     {%- if restriction is not none -%}
-      {%- set name = adapter.quote(('changed__' ~ parent.relation.identifier)[:63]) -%}
+      {#- By its own name, so that columns qualified with it resolve as before; else where the model has a CTE so called. -#}
+      {%- set own = parent.relation.identifier -%}
+      {%- set is_taken = own in names or modules.re.search(
+          '(?i)(?<!\\w)"?' ~ own ~ '"?\\s*(\\([^()]*\\)\\s*)?as\\s+((not\\s+)?materialized\\s*)?\\(', sql) is not none -%}
+      {%- set name = adapter.quote(('changed' ~ loop.index ~ '__' ~ own)[:63] if is_taken else own) -%}
+      {%- do names.append(own) -%}
       {%- do slices.append(name ~ ' as not materialized (\n  select * from ' ~ parent.relation ~ '\n  where ' ~ restriction ~ '\n)') -%}
       {%- set text.sql = text.sql | replace(parent.relation.render(), name) -%}
     {%- endif -%}

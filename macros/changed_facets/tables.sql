@@ -5,6 +5,7 @@
     feed          one row a feed; its epoch changes when entries can no longer tell what changed (a table made anew)
     feed__<model> keys, old and new, of rows that changed, with the transaction that changed them
     model_change  one row for each build that changed rows
+    run           the snapshot with which each invocation of dbt began: what its tests have seen
 #}
 {% macro prepare_changed_facets() -%}
   {%- if execute and not follows_changes() -%}
@@ -18,18 +19,26 @@
     seen pg_snapshot not null,       -- taken before the parents were read
     cluster bigint not null,         -- whose transaction ids these are; on another one they mean nothing
     code text not null,              -- hash of the model's SQL, its macros and its config
-    reads jsonb not null,            -- feed → epoch it was read in
+    reads jsonb not null,            -- feed → {epoch it was read in, filter on its entries}
     relation text not null,
     stale_since timestamptz,         -- when it was first found behind its feeds, since it was set
     tested pg_snapshot,              -- up to where its data tests passed
     marked_at timestamptz not null default clock_timestamp()
   );
   create table if not exists {{ meta_table('feed') }} (
-    feed text primary key,           -- rendered relation, with its filter if there is one
+    feed text primary key,
     relation text not null,
     epoch uuid not null default gen_random_uuid(),
     pruned_to xid8 not null default '0'
   );
+  create table if not exists {{ meta_table('run') }} (
+    invocation_id text primary key,
+    started pg_snapshot not null default pg_current_snapshot(),
+    started_at timestamptz not null default clock_timestamp()
+  );
+  {%- if follows_changes() %}
+  insert into {{ meta_table('run') }} (invocation_id) values ('{{ invocation_id }}') on conflict do nothing;
+  {%- endif %}
   create table if not exists {{ meta_table('model_change') }} (
     model text not null,
     xid xid8 not null default pg_current_xact_id(),

@@ -12,19 +12,38 @@
     {%- set available = adapter.get_columns_in_relation(relation) | map(attribute='name') | list -%}
     {%- set columns = published_columns(node, feed, available) -%}
     {%- do ensure_feed(feed, relation, columns) -%}
+    {%- set are_missing = run_query(triggers_missing_sql(relation)).rows[0]['are_missing'] -%}
     {%- do run_query(triggers_sql(relation, feed.feed, columns)) -%}
+    {%- if are_missing -%}
+      {#- a table made anew: what changed before it had these triggers is in no feed -#}
+      {%- do run_query("update " ~ meta_table('feed') ~ " set epoch = gen_random_uuid() where feed = '" ~ feed.label ~ "'") -%}
+    {%- endif -%}
     {%- do adapter.commit() -%}
     {%- do log('watching ' ~ feed.name ~ ' (' ~ columns | join(', ') ~ ')', info=true) -%}
   {%- endfor -%}
 {% endmacro %}
 
-{# The statement triggers that keep the feed of a table; `truncate` says only that everything changed. #}
+{% macro triggers_missing_sql(relation) %}
+  {%- set name = 'publish_' ~ relation.identifier -%}
+  select count(*) < 4 as are_missing from pg_trigger
+  where
+    tgrelid = '{{ relation }}'::regclass and tgenabled in ('O', 'A')
+    and tgname in ('{{ name }}_insert', '{{ name }}_update', '{{ name }}_delete', '{{ name }}_truncate')
+{% endmacro %}
+
+{#
+  The statement triggers that keep the feed of a table. An update publishes rows that differ, compared as text, as some
+  types cannot be compared otherwise; `truncate` publishes all that was there.
+#}
 {% macro triggers_sql(relation, feed, columns) %}
   {%- set name = 'publish_' ~ relation.identifier -%}
   {%- set function = api.Relation.create(database=none, schema=feed.schema, identifier=feed.identifier ~ '_publish') -%}
   {%- set list = columns | join(', ') -%}
   create or replace function {{ function }}() returns trigger language plpgsql as $larder$
   begin
+    {%- if not columns %}
+    insert into {{ feed }} default values;
+    {%- else %}
     if tg_op = 'TRUNCATE' then
       insert into {{ feed }} ({{ list }}) select distinct {{ list }} from {{ relation }};
     elsif tg_op = 'INSERT' then
@@ -34,9 +53,12 @@
     else
       insert into {{ feed }} ({{ list }})
       select distinct {{ list }} from (
-        (table old_rows except all table new_rows) union all (table new_rows except all table old_rows)
+        (select {{ list }}, old_rows::text from old_rows except all select {{ list }}, new_rows::text from new_rows)
+        union all
+        (select {{ list }}, new_rows::text from new_rows except all select {{ list }}, old_rows::text from old_rows)
       ) as changed;
     end if;
+    {%- endif %}
     return null;
   end $larder$;
   create or replace trigger {{ name }}_insert after insert on {{ relation }}

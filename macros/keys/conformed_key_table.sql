@@ -27,32 +27,36 @@
   {%- do prepare_key_relation(own) -%}
   {%- do prepare_key_relation(map) -%}
 
-  {%- call statement('candidates') -%}
-    create temporary table {{ candidates }} on commit drop as
-    select candidate.*, route.business
-    from (
+  {%- set reading = start_reading(own.written, true) -%}
+  {%- set found = 0 -%}
+  {%- if not reading.nothing -%}
+    {%- call statement('main') -%}
+      create temporary table {{ candidates }} on commit drop as
+      select candidate.*, route.business
+      from (
 {{ sql }}
-    ) as candidate
-    inner join {{ builtins.source('keys', 'route') }} as route
-      on route.business = {{ keys_function('business_of') }}(candidate.source_{{ entity }}_id) and route.state = 'active'
-  {%- endcall -%}
-  {%- set new_things -%}
-    select distinct source_{{ entity }}_id, source_id, business from {{ candidates }} as candidate
-    where not exists (
-      select from {{ map.read }} as there where there.source_{{ entity }}_id = candidate.source_{{ entity }}_id
-    )
-  {%- endset -%}
-  {%- set found = run_query('select count(*) as n from (' ~ new_things ~ ') as new_things').rows[0]['n'] | int -%}
-  {%- if found > 0 -%}
-    {%- if not map.provisional -%}
-      {%- do pass_write_gate('(' ~ new_things ~ ') as new_things', 'source_id') -%}
-    {%- endif -%}
-    {%- call statement('map_new_things') -%}
-      {{ map_new_things_sql(entity, own, map, candidates, new_things) }}
+      ) as candidate
+      inner join {{ builtins.source('keys', 'route') }} as route
+        on route.business = {{ keys_function('business_of') }}(candidate.source_{{ entity }}_id) and route.state = 'active'
     {%- endcall -%}
+    {%- set new_things -%}
+      select distinct source_{{ entity }}_id, source_id, business from {{ candidates }} as candidate
+      where not exists (
+        select from {{ map.read }} as there where there.source_{{ entity }}_id = candidate.source_{{ entity }}_id
+      )
+    {%- endset -%}
+    {%- set found = run_query('select count(*) as n from (' ~ new_things ~ ') as new_things').rows[0]['n'] | int -%}
+    {%- if found > 0 -%}
+      {%- if not map.provisional -%}
+        {%- do pass_write_gate('(' ~ new_things ~ ') as new_things', 'source_id') -%}
+      {%- endif -%}
+      {%- call statement('map_new_things') -%}
+        {{ map_new_things_sql(entity, own, map, candidates, new_things) }}
+      {%- endcall -%}
+    {%- endif -%}
+    {%- do finish_reading(reading, own.written) -%}
   {%- endif -%}
-
-  {%- do record_model_change(found, 0, 0) -%}
+  {%- do record_model_change({'inserted': found, 'deleted': 0, 'unchanged': 0}, reading) -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
   {{ run_hooks(post_hooks, inside_transaction=False) }}

@@ -9,6 +9,8 @@
     unique_key  the columns that say whether a row is there; default [source_id, natural_key]
     parent      the column whose bits name the business; default parent_id
     draws_id    whether `id` is to be drawn from the business's counter; default true. One range is reserved a business.
+    facet, facet_from, slice   as of changed_facets: which of its parents' rows may be new. Columns of the facet that the
+                table does not have are published and not stored.
 
   Production writes the table itself: keys_sale *is* keys.sale. A development schema writes nothing to production: there
   keys_sale is a view over production's rows and dev_<user>.keys_sale__provisional, whose ids are counted from the top of
@@ -27,37 +29,52 @@
   {%- do lock_model(keys.written) -%}
   {%- do prepare_key_relation(keys) -%}
 
-  {%- call statement('wanted') -%}
-    create temporary table {{ wanted }} on commit drop as
-    select distinct on ({{ unique_key | join(', ') }}) wanted.*
-    from (
-{{ sql }}
-    ) as wanted
-    inner join {{ builtins.source('keys', 'route') }} as route
-      on route.business = {{ keys_function('business_of') }}(wanted.{{ parent }}) and route.state = 'active'
-    where not exists (
-      select from {{ keys.read }} as there
-      where {% for column in unique_key %}there.{{ column }} = wanted.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
-    )
-    order by {{ unique_key | join(', ') }}
-  {%- endcall -%}
-  {%- set new_rows = run_query('select count(*) as n from ' ~ wanted).rows[0]['n'] | int -%}
+  {%- set reading = start_reading(keys.written, true) -%}
+  {%- set new_rows = 0 -%}
+  {%- if not reading.nothing -%}
+    {%- call statement('main') -%}
+      {{ wanted_keys_sql(wanted, sql if reading.whole else sliced_sql(sql, reading.feeds), unique_key, parent, keys) }}
+    {%- endcall -%}
+    {%- set new_rows = run_query('select count(*) as n from ' ~ wanted).rows[0]['n'] | int -%}
+    {%- if reading.whole and reading.marks -%}{%- do ensure_indexes_of_parents(reading.feeds) -%}{%- endif -%}
+  {%- endif -%}
   {%- if new_rows > 0 -%}
     {%- if not keys.provisional -%}{%- do pass_write_gate(wanted, parent) -%}{%- endif -%}
-    {%- set columns = adapter.get_columns_in_relation(wanted) | map(attribute='name') | list -%}
+    {%- set stored = adapter.get_columns_in_relation(keys.written) | map(attribute='name') | list -%}
+    {%- set columns = adapter.get_columns_in_relation(wanted) | map(attribute='name') | select('in', stored) | list -%}
     {%- call statement('insert_keys') -%}
       {{ insert_keys_sql(keys, wanted, columns, parent, config.get('draws_id', true)) }}
     {%- endcall -%}
     {%- if new_rows > 1000 -%}{%- call statement('analyze_keys') -%}analyze {{ keys.written }}{%- endcall -%}{%- endif -%}
   {%- endif -%}
-
-  {%- do record_model_change(new_rows, 0, 0) -%}
+  {%- set changes = {'inserted': new_rows, 'deleted': 0, 'unchanged': 0} -%}
+  {%- if not reading.nothing and reading.marks and feed_of(model).is_own -%}
+    {%- do publish_changes(wanted, changes, false) -%}
+  {%- endif -%}
+  {%- if not reading.nothing or reading.unseen -%}{%- do finish_reading(reading, keys.written) -%}{%- endif -%}
+  {%- do record_model_change(changes, reading) -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
   {{ run_hooks(post_hooks, inside_transaction=False) }}
   {{ return({'relations': [this]}) }}
 {% endmaterialization %}
 
+
+{# The rows that the SELECT wants and the table has not. #}
+{% macro wanted_keys_sql(wanted, sql, unique_key, parent, keys) -%}
+create temporary table {{ wanted }} on commit drop as
+select distinct on ({{ unique_key | join(', ') }}) wanted.*
+from (
+{{ sql }}
+) as wanted
+inner join {{ builtins.source('keys', 'route') }} as route
+  on route.business = {{ keys_function('business_of') }}(wanted.{{ parent }}) and route.state = 'active'
+where not exists (
+  select from {{ keys.read }} as there
+  where {% for column in unique_key %}there.{{ column }} = wanted.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+)
+order by {{ unique_key | join(', ') }}
+{%- endmacro %}
 
 {#
   The relations behind one key table: `read` shows all rows, `written` takes new ones. They are one table where this

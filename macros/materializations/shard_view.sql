@@ -29,6 +29,9 @@
   {% call statement('main') -%}
     {{ replace_view_sql(target_relation, sql) }}
   {%- endcall %}
+  {%- if follows_changes() -%}
+    {%- do make_twin(sql) -%}
+  {%- endif %}
 
   {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=False)) -%}
   {%- if existing is none -%}
@@ -64,7 +67,11 @@ $larder_do$
 
 {# The vendor whose folder the model is in, else none. A folder is a vendor's if there is a source raw_<folder>. #}
 {% macro vendor_of_model() %}
-  {%- set folder = model.fqn[2] if model.fqn | length > 3 else none -%}
+  {%- do return(vendor_of_node(model)) -%}
+{% endmacro %}
+
+{% macro vendor_of_node(node) %}
+  {%- set folder = node.fqn[2] if node.fqn | length > 3 else none -%}
   {%- set names = graph.sources.values() | map(attribute='source_name') | unique | list -%}
   {%- do return(folder if folder and ('raw_' ~ folder) in names else none) -%}
 {% endmacro %}

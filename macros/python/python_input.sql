@@ -10,7 +10,8 @@
       {%- for column in node.columns.values() -%}
         {%- do columns.append(adapter.quote(column.name) ~ ' ' ~ column.data_type) -%}
       {%- endfor -%}
-create table if not exists {{ node.relation_name }} ({{ columns | join(', ') }})
+create table if not exists {{ node.relation_name }} ({{ columns | join(', ') }});
+create table if not exists {{ feed_of(node).feed }} (xid xid8 not null default pg_current_xact_id())
     {%- endfor -%}
   {%- endif -%}
 {% endmacro %}

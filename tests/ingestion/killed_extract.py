@@ -22,7 +22,7 @@ STEPS: dict[str, tuple[Any, str, bool]] = {
     "after the file has its name": (BlockWriter, "close", True),
     "after the manifest": (BlockWriter, "commit", True),
     "after the index": (draft, "record_block", True),
-    "before the due time": (index, "set_due", False),
+    "before the due time": (index, "set_read", False),
 }
 
 

@@ -1,5 +1,7 @@
--- Up to when the location's vendors were asked: the latest block of each of its sources, and of those the earliest,
--- because a day is complete only once all have told theirs. Null while one of them was never asked.
+{{ config(materialized='changed_facets', unique_key=['location_id']) }}
+
+-- Up to when the location's vendors were asked: each of its sources by itself, and of those the earliest, because a day is
+-- complete only once all have told theirs. Null while one of them was never asked.
 with sources as (
 
     select distinct
@@ -10,22 +12,12 @@ with sources as (
         on location_map.source_location_id = source_locations.id
     where location_map.valid_to = 'infinity'
 
-),
-
-observed as (
-
-    select
-        source_id,
-        max(observed_at) as observed_at
-    from {{ ref('stg_shard__loaded_blocks') }}
-    group by source_id
-
 )
 
 select
     sources.location_id,
     case when count(observed.observed_at) = count(*) then min(observed.observed_at) end as data_through
 from sources
-left join observed
+left join {{ ref('stg_shard__read_through') }} as observed
     on sources.source_id = observed.source_id
 group by sources.location_id

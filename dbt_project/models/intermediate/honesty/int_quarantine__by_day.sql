@@ -1,3 +1,5 @@
+{{ config(materialized='changed_facets', unique_key=['location_id', 'business_date']) }}
+
 -- Days whose numbers may lack a refused record. A record that no longer says its day counts on the day it was observed;
 -- one that does not say its site counts at every site of its source.
 with refused as (

@@ -1,4 +1,4 @@
-{{ config(materialized='conformed_key_table') }}
+{{ config(materialized='conformed_key_table', meta={'feed': {'table': 'feed__employee', 'beside': 'keys.employee'}}) }}
 
 -- Recognised by payroll id, then by e-mail; never by name.
 with source_employees as (

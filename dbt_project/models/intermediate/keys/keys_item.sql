@@ -1,18 +1,6 @@
-{{ config(materialized='conformed_key_table') }}
+{{ config(materialized='conformed_key_table', meta={'feed': {'table': 'feed__item', 'beside': 'keys.item'}}, facet_from={'int_sale_items__unioned': ''}) }}
 
 -- Recognised by the business's own article number; never by name.
-with sold as (
-
-    select
-        source_id,
-        item_key,
-        max(item_name) as item_name
-    from {{ ref('int_sale_items__unioned') }}
-    where item_key is not null
-    group by source_id, item_key
-
-)
-
 select
     keys.id as source_item_id,
     keys.source_id,
@@ -28,6 +16,9 @@ from {{ ref('keys_source_item') }} as keys
 left join {{ ref('int_items__unioned') }} as items
     on keys.source_id = items.source_id
     and keys.natural_key = items.natural_key
-left join sold
-    on keys.source_id = sold.source_id
-    and keys.natural_key = sold.item_key
+left join lateral (
+    select lines.item_name
+    from {{ ref('int_sale_items__unioned') }} as lines
+    where lines.source_id = keys.source_id and lines.item_key = keys.natural_key
+    limit 1
+) as sold on true

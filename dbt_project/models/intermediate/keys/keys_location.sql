@@ -1,4 +1,4 @@
-{{ config(materialized='conformed_key_table') }}
+{{ config(materialized='conformed_key_table', meta={'feed': {'table': 'feed__location', 'beside': 'keys.location'}}) }}
 
 -- No rule says that two vendors' sites are one: names and addresses are not proof. A person maps them (larder map set).
 select

@@ -1,4 +1,12 @@
-{{ config(materialized='key_table', unique_key=['location_id'], parent='location_id', draws_id=false) }}
+{{
+    config(
+        materialized='key_table',
+        unique_key=['location_id'],
+        parent='location_id',
+        draws_id=false,
+        meta={'feed': {'table': 'feed__location_setting', 'beside': 'keys.location_setting'}},
+    )
+}}
 
 -- The first settings of a location are what its vendors say, tills before rotas; from then on they are people's.
 with told as (

@@ -1,7 +1,10 @@
+{{ config(facet=['source_id', 'root_key']) }}
+
 -- Also people whom only a shift or a wage names: their hours are worked and cost money all the same.
 select distinct
     source_id,
     natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_employees__unioned') }}
 
@@ -10,6 +13,7 @@ union
 select distinct
     source_id,
     employee_key as natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_shifts__unioned') }}
 
@@ -18,5 +22,6 @@ union
 select distinct
     source_id,
     employee_key as natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_wages__unioned') }}

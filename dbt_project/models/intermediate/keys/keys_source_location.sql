@@ -1,7 +1,10 @@
+{{ config(facet=['source_id', 'root_key']) }}
+
 -- Also sites that only an order names: their sales count before the vendor's list of sites was read.
 select
     source_id,
     natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_locations__unioned') }}
 
@@ -10,6 +13,7 @@ union
 select
     source_id,
     location_key as natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_sales__unioned') }}
 
@@ -18,6 +22,7 @@ union
 select
     source_id,
     location_key as natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_payments__unioned') }}
 
@@ -26,6 +31,7 @@ union
 select
     source_id,
     location_key as natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_refunds__unioned') }}
 
@@ -34,5 +40,6 @@ union
 select
     source_id,
     location_key as natural_key,
+    root_key,
     source_id as parent_id
 from {{ ref('int_shifts__unioned') }}

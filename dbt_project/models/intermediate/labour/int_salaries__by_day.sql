@@ -1,3 +1,47 @@
+{{
+    config(
+        materialized='changed_facets',
+        unique_key=['source_id', 'employee_key', 'business_date', 'currency'],
+        facet=['source_id', 'employee_key'],
+        facet_from={
+            'int_first_punches': "
+                select wages.source_id, wages.employee_key
+                from changed inner join int_wages__unioned as wages using (source_id)
+            ",
+            'int_employees__unioned': "select source_id, natural_key as employee_key from changed",
+            'keys_source_employee': "select source_id, natural_key as employee_key from changed",
+            'keys_source_location': "
+                select wages.source_id, wages.employee_key
+                from changed inner join int_wages__unioned as wages using (source_id)
+            ",
+            'keys_location_map': "
+                select wages.source_id, wages.employee_key
+                from changed
+                inner join int_wages__unioned as wages
+                    on keys.business_of(wages.source_id) = keys.business_of(changed.source_location_id)
+            ",
+            'keys_location': "
+                select wages.source_id, wages.employee_key
+                from changed
+                inner join int_wages__unioned as wages on keys.business_of(wages.source_id) = keys.business_of(changed.id)
+            ",
+            'keys_location_setting': "
+                select wages.source_id, wages.employee_key
+                from changed
+                inner join int_wages__unioned as wages
+                    on keys.business_of(wages.source_id) = keys.business_of(changed.location_id)
+            ",
+            'keys.route': "
+                select wages.source_id, wages.employee_key
+                from changed
+                inner join int_wages__unioned as wages on keys.business_of(wages.source_id) = changed.business
+            ",
+            'keys.clock': "select source_id, employee_key from int_wages__unioned where annual_salary is not null",
+        },
+        indexes=[{'columns': ['location_id', 'business_date']}],
+    )
+}}
+
 -- A salary costs annual ÷ 365 on every day it is in force, worked or not, at the person's home location: the vendor's
 -- where given, else where the person worked most hours, else the business's only location, else none. It is counted from
 -- the first punch of anyone at that source: of the time before, nothing is known about labour.
@@ -13,36 +57,15 @@ with wages as (
 
 ),
 
-hours_at_location as (
-
-    select
-        source_employee_id,
-        location_id,
-        sum(hours) as hours,
-        max(business_date) as last_worked_on
-    from {{ ref('int_shifts__split') }}
-    group by source_employee_id, location_id
-
-),
-
 most_worked as (
 
-    select distinct on (source_employee_id)
-        source_employee_id,
-        location_id,
-        max(last_worked_on) over (partition by source_employee_id) as last_worked_on
-    from hours_at_location
-    order by source_employee_id, hours desc, location_id
-
-),
-
-first_punches as (
-
-    select
+    select distinct on (source_id, employee_key)
         source_id,
-        min(business_date) as first_punch_on
-    from {{ ref('int_shifts__split') }}
-    group by source_id
+        employee_key,
+        location_id,
+        max(last_worked_on) over (partition by source_id, employee_key) as last_worked_on
+    from {{ ref('int_punches__by_employee') }}
+    order by source_id, employee_key, hours desc, location_id
 
 ),
 
@@ -62,7 +85,8 @@ salaries as (
     select
         wages.source_id,
         keys.id as source_employee_id,
-        sources.business_id,
+        wages.employee_key,
+        businesses.business_id,
         wages.annual_salary,
         coalesce(wages.currency, businesses.reporting_currency) as currency,
         coalesce(home_map.location_id, most_worked.location_id, only_locations.location_id) as location_id,
@@ -77,10 +101,8 @@ salaries as (
     inner join {{ ref('keys_source_employee') }} as keys
         on wages.source_id = keys.source_id
         and wages.employee_key = keys.natural_key
-    inner join {{ ref('stg_shard__sources') }} as sources
-        on wages.source_id = sources.source_id
     inner join {{ ref('stg_shard__businesses') }} as businesses
-        on sources.business_id = businesses.business_id
+        on {{ business_id_of('wages.source_id') }} = businesses.business_id
     cross join {{ ref('stg_shard__clock') }} as clock
     left join {{ ref('int_employees__unioned') }} as employees
         on wages.source_id = employees.source_id
@@ -91,12 +113,13 @@ salaries as (
     left join {{ ref('keys_location_map') }} as home_map
         on home.id = home_map.source_location_id
         and home_map.valid_to = 'infinity'
-    left join first_punches
+    left join {{ ref('int_first_punches') }} as first_punches
         on wages.source_id = first_punches.source_id
     left join most_worked
-        on keys.id = most_worked.source_employee_id
+        on wages.source_id = most_worked.source_id
+        and wages.employee_key = most_worked.employee_key
     left join only_locations
-        on sources.business_id = only_locations.business_id
+        on businesses.business_id = only_locations.business_id
     left join {{ ref('keys_location_setting') }} as settings
         on coalesce(home_map.location_id, most_worked.location_id, only_locations.location_id) = settings.location_id
         and settings.valid_to = 'infinity'
@@ -106,6 +129,7 @@ salaries as (
 
 select
     salaries.source_id,
+    salaries.employee_key,
     salaries.business_id,
     salaries.source_employee_id,
     salaries.location_id,
@@ -114,4 +138,4 @@ select
     sum(salaries.annual_salary / 365)::numeric(19, 4) as salaried_cost
 from salaries
 cross join lateral generate_series(salaries.first_day, salaries.last_day, interval '1 day') as days (business_date)
-group by 1, 2, 3, 4, 5, 6
+group by 1, 2, 3, 4, 5, 6, 7

@@ -1,3 +1,54 @@
+{{
+    config(
+        materialized='changed_facets',
+        unique_key=['shift_id', 'business_date'],
+        facet=['source_id', 'root_key'],
+        facet_from={
+            'keys_source_location': "
+                select shifts.source_id, shifts.root_key
+                from changed
+                inner join int_shifts__unioned as shifts
+                    on shifts.source_id = changed.source_id and shifts.location_key = changed.natural_key
+            ",
+            'keys_source_employee': "
+                select shifts.source_id, shifts.root_key
+                from changed
+                inner join int_shifts__unioned as shifts
+                    on shifts.source_id = changed.source_id and shifts.employee_key = changed.natural_key
+            ",
+            'keys_location_map': "
+                select shifts.source_id, shifts.root_key
+                from changed
+                inner join keys_source_location as sites on sites.id = changed.source_location_id
+                inner join int_shifts__unioned as shifts
+                    on shifts.source_id = sites.source_id and shifts.location_key = sites.natural_key
+            ",
+            'keys_location_setting': "
+                select shifts.source_id, shifts.root_key
+                from changed
+                inner join keys_location_map as location_map on location_map.location_id = changed.location_id
+                inner join keys_source_location as sites on sites.id = location_map.source_location_id
+                inner join int_shifts__unioned as shifts
+                    on shifts.source_id = sites.source_id and shifts.location_key = sites.natural_key
+            ",
+            'keys_employee_map': "
+                select shifts.source_id, shifts.root_key
+                from changed
+                inner join keys_source_employee as people on people.id = changed.source_employee_id
+                inner join int_shifts__unioned as shifts
+                    on shifts.source_id = people.source_id and shifts.employee_key = people.natural_key
+            ",
+            'keys.route': "
+                select shifts.source_id, shifts.root_key
+                from changed
+                inner join int_shifts__unioned as shifts on keys.business_of(shifts.source_id) = changed.business
+            ",
+            'keys.clock': "select source_id, root_key from this where is_provisional",
+        },
+        indexes=[{'columns': ['employee_id', 'week_begins_on']}, {'columns': ['source_id', 'employee_key']}],
+    )
+}}
+
 -- Hours worked of each shift on each business day: worked minus unpaid breaks, cut where the location's day begins.
 -- An open punch counts to now, at most 16 hours (a longer one was forgotten), and is provisional.
 with shifts as (
@@ -5,6 +56,7 @@ with shifts as (
     select
         keys.id as shift_id,
         shifts.source_id,
+        shifts.root_key,
         source_locations.id as source_location_id,
         source_employees.id as source_employee_id,
         shifts.employee_key,
@@ -78,6 +130,7 @@ parts as (
         shifts.shift_id,
         days.business_date,
         shifts.source_id,
+        shifts.root_key,
         shifts.source_location_id,
         days.location_id,
         shifts.source_employee_id,
@@ -116,21 +169,33 @@ measured as (
 )
 
 select
-    shift_id,
-    business_date,
-    source_id,
-    source_location_id,
-    location_id,
-    source_employee_id,
-    employee_key,
-    role_key,
-    clocked_in_at,
-    clocked_out_at,
-    part_began_at,
-    part_ended_at,
-    (seconds / 3600)::numeric(19, 6) as hours,
-    overtime_weekly_hours,
-    overtime_multiplier,
-    is_approved,
-    is_provisional
+    measured.shift_id,
+    measured.business_date,
+    measured.source_id,
+    measured.root_key,
+    businesses.business_id,
+    measured.source_location_id,
+    measured.location_id,
+    measured.source_employee_id,
+    measured.employee_key,
+    employee_map.employee_id,
+    measured.business_date
+    - (extract(isodow from measured.business_date)::integer - businesses.first_weekday + 7) % 7 as week_begins_on,
+    measured.role_key,
+    businesses.reporting_currency,
+    measured.clocked_in_at,
+    measured.clocked_out_at,
+    measured.part_began_at,
+    measured.part_ended_at,
+    (measured.seconds / 3600)::numeric(19, 6) as hours,
+    measured.overtime_weekly_hours,
+    measured.overtime_multiplier,
+    measured.is_approved,
+    measured.is_provisional
 from measured
+inner join {{ ref('stg_shard__businesses') }} as businesses
+    on {{ business_id_of('measured.source_id') }} = businesses.business_id
+inner join {{ ref('keys_employee_map') }} as employee_map
+    on measured.source_employee_id = employee_map.source_employee_id
+    and measured.business_date >= employee_map.valid_from
+    and measured.business_date < employee_map.valid_to

@@ -1,1 +1,12 @@
+{{
+    config(
+        materialized='changed_facets',
+        unique_key=['source_id', 'natural_key'],
+        facet=['source_id', 'root_key'],
+        facet_from=record_facets(sites='int_sales__unioned'),
+        indexes=[{'columns': ['source_id', 'payment_key']}, {'columns': ['source_id', 'location_key']}],
+    )
+}}
+
+-- depends_on: {{ ref('int_sales__unioned') }}
 {{ union_integrations('refund') }}

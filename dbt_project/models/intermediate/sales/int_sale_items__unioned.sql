@@ -1,4 +1,12 @@
-{{ config(materialized='applied_difference', unique_key=['source_id', 'natural_key']) }}
+{{
+    config(
+        materialized='changed_facets',
+        unique_key=['source_id', 'natural_key'],
+        facet=['source_id', 'root_key'],
+        facet_from=record_facets(sites='int_sales__unioned'),
+        indexes=[{'columns': ['source_id', 'item_key']}],
+    )
+}}
 
--- A table: four models read it, and unnesting the tills' records is what takes time.
+-- depends_on: {{ ref('int_sales__unioned') }}
 {{ union_integrations('sale_item') }}

@@ -1,12 +1,19 @@
 {{
     config(
-        materialized='applied_difference',
+        materialized='changed_facets',
         unique_key=['sale_id'],
+        facet=['source_id', 'root_key'],
+        facet_from={
+            'int_source_locations__dated': "
+                select sales.source_id, sales.root_key
+                from changed inner join int_sales__unioned as sales using (source_id, location_key)
+            ",
+        },
         indexes=[{'columns': ['source_id', 'sale_key'], 'unique': true}],
     )
 }}
 
--- Orders with their id, location and business day. A table: five facts read it.
+-- Orders with their id, location and business day. Five facts read it.
 with sales as (
 
     select * from {{ ref('int_sales__unioned') }}
@@ -17,6 +24,7 @@ select
     keys.id as sale_id,
     sales.source_id,
     sales.natural_key as sale_key,
+    sales.root_key,
     placed.source_location_id,
     placed.location_id,
     sales.order_number,

@@ -35,6 +35,6 @@ from line_taxes
 inner join {{ ref('stg_square__orders') }} as orders
     on line_taxes.source_id = orders.source_id
     and line_taxes.order_key = orders.order_key
-left join {{ ref('stg_square__locations') }} as locations
+left join {{ ref('int_site_currencies') }} as locations
     on orders.source_id = locations.source_id
     and orders.location_key = locations.location_key

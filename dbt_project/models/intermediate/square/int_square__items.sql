@@ -1,6 +1,7 @@
 select
     items.source_id,
     items.item_key as natural_key,
+    items.parent_item_key as root_key,
     items.item_name,
     nullif(items.variation_name, 'Regular') as variation_name,  -- Square's name for the only variation of an item
     categories.category_name,

@@ -15,11 +15,9 @@ from {{ ref('stg_toast__checks') }} as checks
 inner join {{ ref('stg_toast__orders') }} as orders
     on checks.source_id = orders.source_id
     and checks.order_key = orders.order_key
-inner join {{ ref('stg_shard__sources') }} as sources
-    on checks.source_id = sources.source_id
 inner join {{ ref('stg_shard__businesses') }} as businesses
-    on sources.business_id = businesses.business_id
-left join {{ ref('stg_toast__locations') }} as locations
+    on {{ business_id_of('checks.source_id') }} = businesses.business_id
+left join {{ ref('int_site_currencies') }} as locations
     on orders.source_id = locations.source_id
     and orders.location_key = locations.location_key
 where not orders.is_deleted and not checks.is_deleted

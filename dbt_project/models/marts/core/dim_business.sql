@@ -6,6 +6,5 @@ select
     business_slug,
     business_name,
     reporting_currency,
-    first_weekday,
-    is_active
+    first_weekday
 from {{ ref('stg_shard__businesses') }}

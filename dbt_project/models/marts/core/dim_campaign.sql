@@ -3,7 +3,7 @@
 select
     keys.id as campaign_id,
     keys.source_id,
-    sources.business_id,
+    {{ business_id_of('keys.source_id') }} as business_id,
     campaigns.account_key,
     keys.natural_key as vendor_campaign_id,
     coalesce(campaigns.campaign_name, 'campaign ' || keys.natural_key) as campaign_name,
@@ -11,8 +11,6 @@ select
     campaigns.objective,
     location_map.location_id
 from {{ ref('keys_source_campaign') }} as keys
-inner join {{ ref('stg_shard__sources') }} as sources
-    on keys.source_id = sources.source_id
 left join {{ ref('int_campaigns__unioned') }} as campaigns
     on keys.source_id = campaigns.source_id
     and keys.natural_key = campaigns.natural_key

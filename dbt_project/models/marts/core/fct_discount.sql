@@ -1,6 +1,7 @@
 {{
     config(
         unique_key=['discount_id'],
+        facet=['source_id', 'root_key'],
         indexes=[{'columns': ['sale_id']}, {'columns': ['location_id', 'business_date']}],
     )
 }}
@@ -30,6 +31,7 @@ select
     discounts.sale_item_id,
     discounts.sale_id,
     discounts.source_id,
+    discounts.root_key,
     discounts.source_location_id,
     discounts.location_id,
     discounts.item_id,

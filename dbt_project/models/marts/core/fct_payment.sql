@@ -1,7 +1,14 @@
 {{
     config(
         unique_key=['payment_id'],
-        indexes=[{'columns': ['sale_id']}, {'columns': ['location_id', 'business_date']}],
+        facet=['source_id', 'root_key'],
+        facet_from={
+            'int_source_locations__dated': "
+                select payments.source_id, payments.root_key
+                from changed inner join int_payments__unioned as payments using (source_id, location_key)
+            ",
+        },
+        indexes=[{'columns': ['sale_id']}],
     )
 }}
 
@@ -15,6 +22,7 @@ with payments as (
         coalesce(sales.location_id, placed.location_id) as location_id,
         coalesce(sales.business_date, placed.business_date) as business_date,
         placed.business_date as paid_business_date,
+        coalesce(sales.hour_start, date_trunc('hour', payments.paid_at, placed.timezone)) as hour_start,
         payments.payment_status = 'completed' and coalesce(sales.sale_status, 'completed') <> 'open' as is_collected,
         payments.payment_status = 'completed' and coalesce(sales.sale_status, 'completed') = 'open' as is_deposit,
         payments.amount + coalesce(payments.tip, 0) as total
@@ -30,6 +38,7 @@ select
     keys.id as payment_id,
     payments.sale_id,
     payments.source_id,
+    payments.root_key,
     payments.source_location_id,
     payments.location_id,
     payments.natural_key as payment_key,
@@ -38,6 +47,7 @@ select
     payments.payment_status,
     payments.paid_at,
     payments.business_date,
+    payments.hour_start,
     payments.paid_business_date,
     payments.currency::text as currency,
     case when payments.is_collected then payments.amount else 0 end as amount,

@@ -1,7 +1,20 @@
 {{
     config(
         unique_key=['refund_id'],
-        indexes=[{'columns': ['sale_id']}, {'columns': ['location_id', 'business_date']}, {'columns': ['source_id', 'refund_key'], 'unique': true}],
+        facet=['source_id', 'root_key'],
+        facet_from={
+            'int_source_locations__dated': "
+                select refunds.source_id, refunds.root_key
+                from changed inner join int_refunds__unioned as refunds using (source_id, location_key)
+            ",
+            'keys_payment': "
+                select refunds.source_id, refunds.root_key
+                from changed
+                inner join int_refunds__unioned as refunds
+                    on refunds.source_id = changed.source_id and refunds.payment_key = changed.natural_key
+            ",
+        },
+        indexes=[{'columns': ['sale_id']}, {'columns': ['source_id', 'refund_key'], 'unique': true}],
     )
 }}
 
@@ -29,6 +42,7 @@ select
     refunds.sale_id,
     payment_keys.id as payment_id,
     refunds.source_id,
+    refunds.root_key,
     refunds.source_location_id,
     refunds.location_id,
     refunds.natural_key as refund_key,

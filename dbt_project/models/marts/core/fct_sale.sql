@@ -1,7 +1,7 @@
 {{
     config(
         unique_key=['sale_id'],
-        indexes=[{'columns': ['location_id', 'business_date']}],
+        facet=['source_id', 'root_key'],
     )
 }}
 
@@ -41,6 +41,7 @@ sales as (
 select
     sales.sale_id,
     sales.source_id,
+    sales.root_key,
     sales.source_location_id,
     sales.location_id,
     sales.sale_key,

@@ -1,7 +1,21 @@
 {{
     config(
         unique_key=['sale_item_id'],
-        indexes=[{'columns': ['sale_id']}, {'columns': ['location_id', 'business_date']}, {'columns': ['item_id', 'business_date']}],
+        facet=['source_id', 'root_key'],
+        facet_from={
+            'keys_source_item': "
+                select lines.source_id, lines.root_key
+                from changed
+                inner join int_sale_items__unioned as lines on lines.source_id = changed.source_id and lines.item_key = changed.natural_key
+            ",
+            'keys_item_map': "
+                select lines.source_id, lines.root_key
+                from changed
+                inner join keys_source_item as items on items.id = changed.source_item_id
+                inner join int_sale_items__unioned as lines on lines.source_id = items.source_id and lines.item_key = items.natural_key
+            ",
+        },
+        indexes=[{'columns': ['sale_id']}, {'columns': ['item_id', 'business_date']}],
     )
 }}
 
@@ -13,6 +27,8 @@ with lines as (
         sales.source_location_id,
         sales.location_id,
         sales.business_date,
+        sales.hour_start,
+        sales.local_hour,
         case
             when sales.sale_status = 'void' or lines.is_void then 'void'
             else sales.sale_status
@@ -44,10 +60,11 @@ select
     lines.sale_id,
     parent_keys.id as parent_sale_item_id,
     lines.source_id,
+    lines.root_key,
     lines.source_location_id,
     lines.location_id,
     source_items.id as source_item_id,
-    coalesce(item_map.item_id, businesses.business_id) as item_id,
+    coalesce(item_map.item_id, {{ business_id_of('lines.source_id') }}) as item_id,
     lines.line_number,
     lines.line_type,
     lines.line_status,
@@ -56,6 +73,8 @@ select
     lines.category_name,
     lines.void_reason,
     lines.business_date,
+    lines.hour_start,
+    lines.local_hour,
     lines.currency::text as currency,
     lines.quantity,
     lines.unit_price,
@@ -76,8 +95,6 @@ from counted as lines
 inner join {{ ref('keys_sale_item') }} as keys
     on lines.source_id = keys.source_id
     and lines.natural_key = keys.natural_key
-inner join {{ ref('stg_shard__sources') }} as businesses
-    on lines.source_id = businesses.source_id
 left join {{ ref('keys_sale_item') }} as parent_keys
     on lines.source_id = parent_keys.source_id
     and lines.parent_key = parent_keys.natural_key

@@ -28,13 +28,14 @@ with days as (
 ),
 
 -- What was in each basket, once however often it was ordered; an amount keyed in is no article.
-basket_items as (
+baskets as (
 
-    select distinct
+    select
         lines.sale_id,
         lines.location_id,
         days.week_begins_on,
-        lines.item_id
+        array_agg(distinct lines.item_id) as item_ids,
+        count(*) over (partition by lines.location_id, days.week_begins_on) as basket_count
     from {{ ref('fct_sale_item') }} as lines
     inner join days
         on lines.location_id = days.location_id
@@ -44,70 +45,58 @@ basket_items as (
         and lines.line_status = 'completed'
         and lines.quantity_sold > 0
         and lines.source_item_id is not null
+    group by lines.sale_id, lines.location_id, days.week_begins_on
 
 ),
 
-weeks as (
-
-    select
-        location_id,
-        week_begins_on,
-        count(distinct sale_id) as basket_count
-    from basket_items
-    group by location_id, week_begins_on
-
-),
-
-items as (
-
-    select
-        location_id,
-        week_begins_on,
-        item_id,
-        count(*) as basket_count
-    from basket_items
-    group by location_id, week_begins_on, item_id
-
-),
-
+-- An article with itself is a pair here, which counts its baskets: so nothing has to be joined. Postgres took joins of
+-- baskets with each other and with counts for joins of one row, and looped for 10 minutes over 20 k baskets.
 pairs as (
 
     select
-        items_a.location_id,
-        items_a.week_begins_on,
+        baskets.location_id,
+        baskets.week_begins_on,
         items_a.item_id as item_id_a,
         items_b.item_id as item_id_b,
+        baskets.basket_count,
         count(*) as pair_basket_count
-    from basket_items as items_a
-    inner join basket_items as items_b
-        on items_a.sale_id = items_b.sale_id
-        and items_a.item_id < items_b.item_id
-    group by items_a.location_id, items_a.week_begins_on, items_a.item_id, items_b.item_id
+    from baskets
+    cross join lateral unnest(baskets.item_ids) as items_a (item_id)
+    cross join lateral unnest(baskets.item_ids) as items_b (item_id)
+    where items_a.item_id <= items_b.item_id
+    group by
+        baskets.location_id,
+        baskets.week_begins_on,
+        items_a.item_id,
+        items_b.item_id,
+        baskets.basket_count
+
+),
+
+counted as (
+
+    select
+        *,
+        max(pair_basket_count) filter (where item_id_a = item_id_b) over (
+            partition by location_id, week_begins_on, item_id_a
+        ) as item_a_basket_count,
+        max(pair_basket_count) filter (where item_id_a = item_id_b) over (
+            partition by location_id, week_begins_on, item_id_b
+        ) as item_b_basket_count
+    from pairs
 
 )
 
 select
-    pairs.location_id,
-    pairs.week_begins_on,
-    pairs.item_id_a,
-    pairs.item_id_b,
-    pairs.pair_basket_count,
-    items_a.basket_count as item_a_basket_count,
-    items_b.basket_count as item_b_basket_count,
-    weeks.basket_count,
-    round(pairs.pair_basket_count::numeric / weeks.basket_count, 6) as support,
-    round(
-        pairs.pair_basket_count::numeric * weeks.basket_count / (items_a.basket_count * items_b.basket_count), 6
-    ) as lift
-from pairs
-inner join weeks
-    on pairs.location_id = weeks.location_id
-    and pairs.week_begins_on = weeks.week_begins_on
-inner join items as items_a
-    on pairs.location_id = items_a.location_id
-    and pairs.week_begins_on = items_a.week_begins_on
-    and pairs.item_id_a = items_a.item_id
-inner join items as items_b
-    on pairs.location_id = items_b.location_id
-    and pairs.week_begins_on = items_b.week_begins_on
-    and pairs.item_id_b = items_b.item_id
+    location_id,
+    week_begins_on,
+    item_id_a,
+    item_id_b,
+    pair_basket_count,
+    item_a_basket_count,
+    item_b_basket_count,
+    basket_count,
+    round(pair_basket_count::numeric / basket_count, 6) as support,
+    round(pair_basket_count::numeric * basket_count / (item_a_basket_count * item_b_basket_count), 6) as lift
+from counted
+where item_id_a < item_id_b

@@ -1,4 +1,17 @@
-{{ config(unique_key=['location_id', 'business_date', 'currency']) }}
+{{
+    config(
+        unique_key=['location_id', 'business_date', 'currency'],
+        facet=['location_id', 'business_date'],
+        facet_from={
+            'int_salaries__by_day': "select location_id, business_date from changed where location_id is not null",
+        },
+        slice={
+            'int_salaries__by_day': "
+                (location_id, business_date) in (select facets.location_id, facets.business_date from facets)
+            ",
+        },
+    )
+}}
 
 with worked as (
 

@@ -1,4 +1,9 @@
-{{ config(unique_key=['business_id', 'business_date', 'currency']) }}
+{{
+    config(
+        unique_key=['business_id', 'business_date', 'currency'],
+        facet=['business_id', 'business_date'],
+    )
+}}
 
 select
     business_id,

@@ -1,4 +1,9 @@
-{{ config(unique_key=['location_id', 'business_date', 'hour_start', 'currency']) }}
+{{
+    config(
+        unique_key=['location_id', 'business_date', 'hour_start', 'currency'],
+        facet=['location_id', 'business_date', 'hour_start'],
+    )
+}}
 
 -- Sales in the hour they were closed, refunds in the hour they were given.
 with movements as (
@@ -28,7 +33,9 @@ with movements as (
         0 as refund_unitemised,
         void_amount,
         void_count,
-        open_sales
+        open_sales,
+        0 as refund_count,
+        0 as amount_refunded
     from {{ ref('fct_sale') }}
 
     union all
@@ -58,7 +65,9 @@ with movements as (
         refund_unitemised,
         0 as void_amount,
         0 as void_count,
-        0 as open_sales
+        0 as open_sales,
+        1 as refund_count,
+        amount_refunded
     from {{ ref('fct_refund') }}
 
 ),
@@ -93,7 +102,9 @@ hours as (
         sum(refund_unitemised) as refund_unitemised,
         sum(void_amount) as void_amount,
         sum(void_count) as void_count,
-        sum(open_sales) as open_sales
+        sum(open_sales) as open_sales,
+        sum(refund_count) as refund_count,
+        sum(amount_refunded) as amount_refunded
     from movements
     group by location_id, business_date, hour_start, currency
 
@@ -130,5 +141,7 @@ select
     - refund_unitemised as total_collected,
     void_amount,
     void_count,
-    open_sales
+    open_sales,
+    refund_count,
+    amount_refunded
 from hours
