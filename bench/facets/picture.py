@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 200, 56, 52
+WIDTH, HEIGHT = 780, 420
+LEFT, RIGHT, TOP, BOTTOM = 60, 250, 60, 52
 COLOURS = ("#b3541e", "#7a7a7a", "#1b6e8c")
 
 Curve = Sequence[tuple[float, float]]
@@ -46,12 +46,14 @@ def draw(curves: Mapping[str, Curve], title: str, below: str) -> str:
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         for items, seconds in curve:
             left, top = x(items), y(seconds)
+            lowest = seconds == min(other for of_curve in curves.values() for at, other in of_curve if at == items)
+            label = top + 19 if lowest else top - 9
             parts.append(f'<circle cx="{left:.1f}" cy="{top:.1f}" r="4" fill="{colour}"/>')
             parts.append(
-                f'<text x="{left:.1f}" y="{top - 9:.1f}" text-anchor="middle" fill="{colour}">{seconds:.2g}</text>'
+                f'<text x="{left:.1f}" y="{label:.1f}" text-anchor="middle" fill="{colour}">{seconds:.2g}</text>'
             )
         items, seconds = curve[-1]
-        parts.append(f'<text x="{x(items) + 22:.1f}" y="{y(seconds) + 4:.1f}" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{x(items) + 20:.1f}" y="{y(seconds) + 4:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

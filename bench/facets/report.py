@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.facets import fleet, picture
 from bench.facets.runner import Project
-from bench.facets.shard import PROBE, HotDay, hot_day, idle, twenty
+from bench.facets.shard import HotDay, hot_day, idle, probed, twenty
 from bench.facets.till import Till
 from bench.facets.ways import CYCLES, FULL_REFRESHES, MODELS, WAYS, Comparison, compare, database, note
 from bench.loads import median
@@ -58,11 +58,13 @@ def _print_ways(out: Output, found: Comparison) -> None:
         }
         for way, it in found.ways.items()
     ]
-    out.table(rows, f"{found.items:,} items: SQL ms of a model, and a cycle of all five")
+    title = "SQL ms of a model, a cycle of all five, and rows that a full SELECT has otherwise"
+    out.table(rows, f"{found.items:,} items: {title}")
     for way, it in found.ways.items():
         if any(it.wrong.values()):
             named = ", ".join(f"{model} {count:,}" for model, count in it.wrong.items())
             out.say(f"wrong after {CYCLES} cycles of {WAYS[way]}: {named}")
+    out.say(f"changed_facets of sales_day in the last cycle: {found.said}")
     out.say(
         f"writing a cycle's changes: {1000 * found.write_seconds:.0f} ms;"
         f" with the triggers that feed changed_facets {1000 * found.watched_write_seconds:.0f} ms\n"
@@ -91,17 +93,12 @@ def _print_growth(out: Output, found: Sequence[Comparison]) -> None:
 
 def _shard(out: Output, till: Till, project: Project) -> None:
     cycles = twenty(till, project)
-    nothing = median(idle(till, project))
-    busy = median(cycles)
-    finding = "a run of dbt" if PROBE is None else "the probe"
-    rows = [
-        {"what": "20 models, 300 changed facets", **_seconds(busy), "goal": "wall ≤ 3 s"},
-        {
-            "what": f"20 models, nothing new: {finding}",
-            **_seconds(nothing),
-            "goal": "wall ≤ 0.05 s",
-        },
-    ]
+    found = {
+        "20 models, 300 changed facets": (cycles, "wall ≤ 3 s"),
+        "20 models, nothing new: a run of dbt": (idle(project), ""),
+        "20 models, nothing new: the probe": (probed(till, project), "wall ≤ 0.05 s"),
+    }
+    rows = [{"what": what, **_seconds(median(costs)), "goal": goal} for what, (costs, goal) in found.items()]
     out.table(rows, f"one shard, {till.items:,} items")
     _print_fleet(out, cycles)
     _print_hot(out, hot_day(till, project))
@@ -156,7 +153,7 @@ def _seconds(cost: Cost) -> dict[str, float]:
         "CPU s": round(cost.cpu, 2),
         "dbt": round(cost.client, 2),
         "Postgres": round(cost.postgres, 2),
-        "wall s": round(cost.wall, 2),
+        "wall s": round(cost.wall, 2 if cost.wall > 0.1 else 3),
     }
 
 
@@ -164,7 +161,7 @@ def _picture(found: Sequence[Comparison]) -> str:
     curves = {}
     for way, short in SHORT.items():
         wrong = sum(found[-1].ways[way].wrong.values())
-        name = f"{short}: {wrong:,} wrong rows" if wrong else short
+        name = f"{short}, {wrong:,} wrong rows" if wrong else short
         curves[name] = [(comparison.items, comparison.ways[way].cost.cpu) for comparison in found]
     below = f"dbt and Postgres, five models, some 300 changed facets a cycle; wrong rows after {CYCLES} cycles"
     return picture.draw(curves, "CPU-seconds of a cycle", below)

@@ -1,8 +1,8 @@
 """Twenty models on one shard, a shard with nothing to do, and a day that sells ten times as much."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.facets import probe
 from bench.facets.runner import Project
 from bench.facets.till import Till, settle
 from bench.facets.ways import note
@@ -12,9 +12,6 @@ from bench.measure import Cost, measured
 TWENTY = ("five", "fifteen")  # the five, and three copies of them
 HOT = ("five", "hot")
 CYCLES, IDLE_CYCLES, HOT_CYCLES = 7, 5, 5
-
-# Whether a shard (its URL) has anything new for any model: it spares an idle cycle the run of dbt. None: not yet.
-PROBE: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,16 +39,24 @@ def twenty(till: Till, project: Project) -> list[Cost]:
     return costs
 
 
-def idle(till: Till, project: Project) -> list[Cost]:
-    """Cycles that find nothing new: the probe, or where there is none a run of dbt that finds it."""
-    if PROBE is None:
-        return [project.run("facets", *TWENTY).cost for _ in range(IDLE_CYCLES)]
+def idle(project: Project) -> list[Cost]:
+    """Runs of dbt that find nothing new."""
+    return [project.run("facets", *TWENTY).cost for _ in range(IDLE_CYCLES)]
+
+
+def probed(till: Till, project: Project) -> list[Cost]:
+    """Probes that find nothing new: all that an idle cycle does. Raises RuntimeError if they are wrong."""
+    probe.mark(till.dsn)
     costs = []
     for _ in range(IDLE_CYCLES):
         with measured(project.postmaster) as cost:
-            if PROBE(till.dsn):
-                raise RuntimeError("the probe finds something new where nothing is")
+            seen = probe.probe(till.dsn)
         costs.append(cost)
+    if seen.reason is not None:
+        raise RuntimeError(f"nothing is new, but the probe finds {seen.reason}")
+    till.cycle()
+    if not (seen := probe.probe(till.dsn)).stale:
+        raise RuntimeError(f"models lag behind their sources, but the probe finds {seen.reason}")
     return costs
 
 

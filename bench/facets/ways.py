@@ -40,6 +40,7 @@ class Comparison:
     ways: dict[str, WayCost]
     write_seconds: float
     watched_write_seconds: float
+    said: str  # by changed_facets of sales_day in the last cycle
 
 
 @contextmanager
@@ -75,7 +76,9 @@ def compare(till: Till, project: Project) -> Comparison:
             if way != "refresh" or cycle in FULL_REFRESHES:
                 runs[way].append(project.run(way, "five"))
     costs = {way: _way_cost(till.dsn, way, made) for way, made in runs.items()}
-    return Comparison(till.items, costs, write_seconds, statistics.median(written))
+    return Comparison(
+        till.items, costs, write_seconds, statistics.median(written), runs["facets"][-1].messages["sales_day"]
+    )
 
 
 def wrong_rows(dsn: str, model: str, way: str) -> int:
