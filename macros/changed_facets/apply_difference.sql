@@ -12,13 +12,14 @@
 #}
 {% macro apply_difference(target, result, grain, scope=none) %}
   {%- set difference = difference_relation(target) -%}
-  {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list -%}
+  {%- set columns = columns_of(target) -%}
   {%- call statement('compute_difference') -%}
     {{ difference_sql(target, result, columns, grain, difference, scope) }}
   {%- endcall -%}
   {%- set count = run_query(
       "select count(*) filter (where operation = 'I') as inserted, count(*) filter (where operation = 'D') as deleted,"
-      ~ " (select count(*) from " ~ result ~ ") as total from " ~ difference).rows[0] -%}
+      ~ " (select count(*) from " ~ result ~ ") as total,"
+      ~ " (select reltuples from pg_class where oid = '" ~ target ~ "'::regclass) as analyzed_rows from " ~ difference).rows[0] -%}
 
   {%- set inserted, deleted = count['inserted'] | int, count['deleted'] | int -%}
   {%- if deleted > 0 -%}
@@ -35,10 +36,10 @@
     {%- endcall -%}
   {%- endif -%}
   {#- The next model plans against these rows long before autovacuum looks at them. -#}
-  {%- if inserted + deleted > 1000 -%}
+  {%- if inserted + deleted > 1000 and inserted + deleted > 0.05 * (count['analyzed_rows'] | float) -%}
     {%- call statement('analyze_target') -%}analyze {{ target }}{%- endcall -%}
   {%- endif -%}
-  {%- do return({'inserted': inserted, 'deleted': deleted, 'unchanged': (count['total'] | int) - inserted}) -%}
+  {%- do return({'columns': columns, 'inserted': inserted, 'deleted': deleted, 'unchanged': (count['total'] | int) - inserted}) -%}
 {% endmacro %}
 
 {% macro difference_relation(target) %}

@@ -7,7 +7,7 @@
 #}
 {% macro publish_changes(difference, changes, is_new) %}
   {%- set feed = feed_of(model) -%}
-  {%- set columns = published_columns(model, feed, adapter.get_columns_in_relation(difference) | map(attribute='name') | list) -%}
+  {%- set columns = published_columns(model, feed, changes.get('columns') or columns_of(difference)) -%}
   {%- do ensure_feed(feed, difference, columns) -%}
   {%- set rewritten = changes.inserted + changes.deleted > 100000 and changes.inserted > changes.unchanged -%}
   {%- if is_new or rewritten -%}
@@ -57,11 +57,13 @@
 
 {# The feed with all the columns it needs. One that is made anew begins a new epoch: what was in it before is lost. #}
 {% macro ensure_feed(feed, like, columns) %}
-  {%- set present = adapter.get_columns_in_relation(feed.feed) | map(attribute='name') | list -%}
+  {%- set present = columns_of(feed.feed) -%}
   {%- set missing = [] -%}
-  {%- for column in adapter.get_columns_in_relation(like) if column.name in columns and column.name not in present -%}
-    {%- do missing.append(column) -%}
-  {%- endfor -%}
+  {%- if not present or columns | reject('in', present) | list -%}
+    {%- for column in adapter.get_columns_in_relation(like) if column.name in columns and column.name not in present -%}
+      {%- do missing.append(column) -%}
+    {%- endfor -%}
+  {%- endif -%}
   {%- if not present -%}
     {%- call statement('create_feed') -%}
       create table {{ feed.feed }} (

@@ -17,9 +17,12 @@
       {%- do parents.append({'name': view.node.name, 'relation': view.relation, 'is_cofaceted': is_cofaceted(read_by(view.node).feeds)}) -%}
     {%- endif -%}
   {%- endfor -%}
+  {%- set named = [] -%}
+  {%- for parent in parents if parent.relation.render() in text.sql -%}{%- do named.append(parent) -%}{%- endfor -%}
+  {%- set columns = columns_of_all(named | map(attribute='relation') | list) if named else [] -%}
   {%- set names = ['facets'] -%}
-  {%- for parent in parents if parent.relation.render() in text.sql -%}
-    {%- set restriction = slice_of(parent) -%}
+  {%- for parent in named -%}
+    {%- set restriction = slice_of(parent, columns[loop.index0]) -%}
     {%- if restriction is not none -%}
       {#- By its own name, so that columns qualified with it resolve as before; else where the model has a CTE so called. -#}
       {%- set own = parent.relation.identifier -%}
@@ -64,12 +67,11 @@ where {{ in_facets() }}
 {% endmacro %}
 
 {# The condition that cuts a parent to the changed facets; none: it is read whole, as what it adds is looked up. #}
-{% macro slice_of(parent) %}
+{% macro slice_of(parent, columns) %}
   {%- set given = (config.get('slice') or {}).get(parent.name) -%}
   {%- if given is not none -%}
     {%- do return(with_relations(given)) -%}
   {%- endif -%}
-  {%- set columns = adapter.get_columns_in_relation(parent.relation) | map(attribute='name') | list -%}
   {%- if not parent.is_cofaceted or config.get('facet') | reject('in', columns) | list -%}
     {%- do return(none) -%}
   {%- endif -%}

@@ -159,7 +159,7 @@
 {# The indexes by which this model finds its parents' rows of a facet: without them each slice reads the whole parent. #}
 {% macro ensure_indexes_of_parents(feeds) %}
   {%- for feed in feeds if config.get('facet') and feed.is_model and (config.get('facet_from') or {}).get(feed.name) is none -%}
-    {%- set columns = adapter.get_columns_in_relation(feed.relation) | map(attribute='name') | list -%}
+    {%- set columns = columns_of(feed.relation) -%}
     {%- if config.get('facet') | reject('in', columns) | list | length == 0 -%}
       {%- do ensure_indexes_on(feed.relation, [{'columns': config.get('facet'), 'or_begins_with': true}]) -%}
     {%- endif -%}
@@ -206,4 +206,22 @@
   inner join pg_class on pg_class.oid = pg_index.indexrelid
   inner join pg_am on pg_am.oid = pg_class.relam
   where pg_index.indrelid = '{{ relation }}'::regclass and pg_index.indpred is null
+{% endmacro %}
+
+{# Names of a relation's columns, none if it does not exist. A quarter of what adapter.get_columns_in_relation costs. #}
+{% macro columns_of(relation) %}
+  {%- do return(columns_of_all([relation])[0]) -%}
+{% endmacro %}
+
+{# The same for several relations in one query; a list of lists. #}
+{% macro columns_of_all(relations) %}
+  {%- set wanted = [] -%}
+  {%- for relation in relations -%}{%- do wanted.append("(" ~ loop.index0 ~ ", to_regclass('" ~ relation.include(database=false) ~ "'))") -%}{%- endfor -%}
+  {%- set found = run_query(
+      "select place, coalesce(string_agg(attname, ',' order by attnum), '') as names from (values " ~ wanted | join(', ')
+      ~ ") as wanted (place, relation) left join pg_attribute on attrelid = relation and attnum > 0 and not attisdropped"
+      ~ " group by place order by place").rows -%}
+  {%- set names = [] -%}
+  {%- for row in found -%}{%- do names.append((row['names'] or '').split(',') | reject('equalto', '') | list) -%}{%- endfor -%}
+  {%- do return(names) -%}
 {% endmacro %}

@@ -10,7 +10,7 @@
   {%- if config.get('where') -%}{%- do conditions.append(config.get('where')) -%}{%- endif -%}
   {%- if execute and tests_follow_changes() and model.attached_node in graph.nodes -%}
     {%- set node = graph.nodes[model.attached_node] -%}
-    {%- set changed = changed_since_tested([node], node.config.get('facet')) -%}
+    {%- set changed = changed_since_tested([node], node.config.get('facet')) if node.config.materialized == 'changed_facets' else none -%}
     {%- if changed is not none -%}{%- do conditions.append(changed) -%}{%- endif -%}
   {%- endif -%}
   {%- if conditions -%}
@@ -45,7 +45,7 @@
   {%- for node in nodes -%}
     {%- set feed = feed_of(node) -%}
     {%- if feed is none -%}{%- do return(none) -%}{%- endif -%}
-    {%- set published = adapter.get_columns_in_relation(feed.feed) | map(attribute='name') | list -%}
+    {%- set published = columns_of(feed.feed) -%}
     {%- set tested = run_query(
         "select mark.tested::text as tested from " ~ meta_table('mark') ~ " as mark inner join " ~ meta_table('feed') ~ " as feed"
         ~ " on feed.feed = mark.model and feed.pruned_to <= pg_snapshot_xmin(mark.tested) where mark.model = '" ~ node.name ~ "'").rows -%}

@@ -9,7 +9,7 @@
   {%- for node in graph.sources.values() if (node.config.get('meta') or {}).get('feed') is sameas true -%}
     {%- set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.identifier, type='table') -%}
     {%- set feed = feed_of(node) -%}
-    {%- set available = adapter.get_columns_in_relation(relation) | map(attribute='name') | list -%}
+    {%- set available = columns_of(relation) -%}
     {%- set columns = published_columns(node, feed, available) -%}
     {%- do ensure_feed(feed, relation, columns) -%}
     {%- set are_missing = run_query(triggers_missing_sql(relation)).rows[0]['are_missing'] -%}
@@ -18,7 +18,7 @@
       {#- a table made anew: what changed before it had these triggers is in no feed -#}
       {%- do run_query("update " ~ meta_table('feed') ~ " set epoch = gen_random_uuid() where feed = '" ~ feed.label ~ "'") -%}
     {%- endif -%}
-    {%- do adapter.commit() -%}
+    {%- do run_query('commit') -%}
     {%- do log('watching ' ~ feed.name ~ ' (' ~ columns | join(', ') ~ ')', info=true) -%}
   {%- endfor -%}
 {% endmacro %}
