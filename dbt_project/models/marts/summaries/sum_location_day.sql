@@ -11,7 +11,7 @@
             'keys_location_setting': "
                 select days.location_id, days.business_date
                 from changed
-                inner join int_location_days as days
+                inner join sum_location_calendar as days
                     on days.location_id = changed.location_id
                     and days.business_date >= changed.valid_from
                     and days.business_date < changed.valid_to
@@ -104,7 +104,7 @@ joined as (
         or coalesce(sales.open_sales, 0) <> 0
         or coalesce(through.data_through < {{ end_of_day }}, true) as is_provisional,
         quarantine.location_id is not null as has_quarantine
-    from {{ ref('int_location_days') }} as days
+    from {{ ref('sum_location_calendar') }} as days
     left join {{ ref('keys_location_setting') }} as settings
         on days.location_id = settings.location_id
         and days.business_date >= settings.valid_from

@@ -1,6 +1,5 @@
 {{
     config(
-        materialized='changed_facets',
         unique_key=['location_id', 'business_date', 'currency'],
         facet=['location_id'],
     )
@@ -15,5 +14,5 @@ select
     calendar.business_date >= spans.sales_from as has_sales,
     calendar.business_date >= spans.labour_from as has_labour,
     calendar.business_date >= spans.spend_from as has_spend
-from {{ ref('int_location_spans') }} as spans
+from {{ ref('sum_location_span') }} as spans
 cross join lateral generate_series(spans.first_day, spans.last_day, interval '1 day') as calendar (business_date)

@@ -1,11 +1,10 @@
 {{
     config(
-        materialized='changed_facets',
         unique_key=['location_id', 'currency'],
         facet=['location_id'],
         facet_from={
             'dim_location': "select location_id from changed",
-            'keys.clock': "select location_id from int_location_trading",
+            'keys.clock': "select location_id from sum_location_trading",
         },
     )
 }}
@@ -26,7 +25,7 @@ select
             when locations.is_active then (clock.now at time zone locations.timezone - locations.day_start)::date
         end
     ) as last_day
-from {{ ref('int_location_trading') }} as trading
+from {{ ref('sum_location_trading') }} as trading
 inner join {{ ref('dim_location') }} as locations
     on trading.location_id = locations.location_id
 cross join {{ ref('stg_shard__clock') }} as clock

@@ -1,6 +1,5 @@
 {{
     config(
-        materialized='changed_facets',
         unique_key=['location_id', 'currency'],
         facet=['location_id'],
         facet_from={'fct_ad_spend': "select location_id from changed where location_id is not null"},
