@@ -1,3 +1,4 @@
+{% set changed = ['sum_labour_day', 'fct_shift', 'int_salaries__by_day'] %}
 -- Hours and costs of the days add up to those of the shifts, and salaries are added once.
 with days as (
 
@@ -6,7 +7,7 @@ with days as (
         sum(hours) as hours,
         sum(coalesce(base_cost, 0) + coalesce(overtime_premium, 0)) as hourly_cost,
         sum(salaried_cost) as salaried_cost
-    from {{ ref('sum_labour_day') }}
+    from {{ tested_rows(ref('sum_labour_day'), ['location_id', 'business_date'], changed) }} as sum_labour_day
     group by business_id
 
 ),
@@ -17,7 +18,7 @@ shifts as (
         business_id,
         sum(hours) as hours,
         sum(coalesce(labour_cost, 0)) as hourly_cost
-    from {{ ref('fct_shift') }}
+    from {{ tested_rows(ref('fct_shift'), ['location_id', 'business_date'], changed) }} as fct_shift
     group by business_id
 
 ),
@@ -27,7 +28,7 @@ salaries as (
     select
         business_id,
         sum(salaried_cost) as salaried_cost
-    from {{ ref('int_salaries__by_day') }}
+    from {{ tested_rows(ref('int_salaries__by_day'), ['location_id', 'business_date'], changed) }} as salaries
     where location_id is not null
     group by business_id
 

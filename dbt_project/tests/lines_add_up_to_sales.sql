@@ -1,3 +1,4 @@
+{% set changed = ['fct_sale_item', 'fct_sale'] %}
 -- A sale is what its lines are; tax on lines is never more than that of the order (charges have tax of their own).
 with lines as (
 
@@ -9,7 +10,7 @@ with lines as (
         sum(gift_card_sold) as gift_card_sold,
         sum(void_amount) as void_amount,
         sum(open_sales) as open_sales
-    from {{ ref('fct_sale_item') }}
+    from {{ tested_rows(ref('fct_sale_item'), ['source_id', 'root_key'], changed) }} as fct_sale_item
     group by sale_id
 
 )
@@ -20,7 +21,7 @@ select
     lines.gross_sales as gross_sales_of_lines,
     sales.tax,
     lines.tax as tax_of_lines
-from {{ ref('fct_sale') }} as sales
+from {{ tested_rows(ref('fct_sale'), ['source_id', 'root_key'], changed) }} as sales
 inner join lines
     on sales.sale_id = lines.sale_id
 where

@@ -1,3 +1,4 @@
+{% set changed = ['sum_location_day', 'sum_sales_day', 'sum_labour_day', 'fct_ad_spend'] %}
 -- Sales, labour and allocated spend of all location days are those of the summaries beside which they stand.
 with location_days as (
 
@@ -9,7 +10,7 @@ with location_days as (
         sum(labour_hours) as labour_hours,
         sum(labour_cost) as labour_cost,
         sum(allocated_spend) as allocated_spend
-    from {{ ref('sum_location_day') }}
+    from {{ tested_rows(ref('sum_location_day'), ['location_id', 'business_date'], changed) }} as sum_location_day
     group by location_id, currency
 
 ),
@@ -21,7 +22,7 @@ sales as (
         currency,
         sum(net_sales) as net_sales,
         sum(total_collected) as total_collected
-    from {{ ref('sum_sales_day') }}
+    from {{ tested_rows(ref('sum_sales_day'), ['location_id', 'business_date'], changed) }} as sum_sales_day
     group by location_id, currency
 
 ),
@@ -33,7 +34,7 @@ labour as (
         currency,
         sum(hours) as labour_hours,
         sum(labour_cost) as labour_cost
-    from {{ ref('sum_labour_day') }}
+    from {{ tested_rows(ref('sum_labour_day'), ['location_id', 'business_date'], changed) }} as sum_labour_day
     group by location_id, currency
 
 ),
@@ -44,7 +45,7 @@ spend as (
         location_id,
         currency,
         sum(spend) as allocated_spend
-    from {{ ref('fct_ad_spend') }}
+    from {{ tested_rows(ref('fct_ad_spend'), ['location_id', 'business_date'], changed) }} as fct_ad_spend
     where is_allocated
     group by location_id, currency
 

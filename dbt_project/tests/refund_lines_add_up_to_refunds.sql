@@ -1,3 +1,4 @@
+{% set changed = ['fct_refund_item', 'fct_refund'] %}
 -- What is itemised on a refund is the sum of its returned lines, and the parts of a refund are the money given back.
 with lines as (
 
@@ -5,7 +6,7 @@ with lines as (
         refund_id,
         sum(returns) as returns,
         sum(gift_card_returned) as gift_card_returned
-    from {{ ref('fct_refund_item') }}
+    from {{ tested_rows(ref('fct_refund_item'), ['source_id', 'root_key'], changed) }} as fct_refund_item
     group by refund_id
 
 )
@@ -15,7 +16,7 @@ select
     refunds.returns,
     lines.returns as returns_of_lines,
     refunds.amount_refunded
-from {{ ref('fct_refund') }} as refunds
+from {{ tested_rows(ref('fct_refund'), ['source_id', 'root_key'], changed) }} as refunds
 left join lines
     on refunds.refund_id = lines.refund_id
 where

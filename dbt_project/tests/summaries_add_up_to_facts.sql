@@ -1,3 +1,4 @@
+{% set changed = ['fct_sale', 'fct_refund', 'sum_sales_day', 'sum_item_day'] %}
 -- Nothing is lost or doubled on the way from facts to summaries: the same sums by location and currency.
 with facts as (
 
@@ -10,7 +11,7 @@ with facts as (
         sum(total_collected) as total_collected,
         sum(void_amount) as void_amount,
         sum(open_sales) as open_sales
-    from {{ ref('fct_sale') }}
+    from {{ tested_rows(ref('fct_sale'), ['location_id', 'business_date'], changed) }} as fct_sale
     group by location_id, currency
 
 ),
@@ -25,7 +26,7 @@ refunds as (
             returns + refund_unitemised + tax_returned + tip_returned + service_charge_returned
             + gratuity_returned + gift_card_returned + rounding_returned
         ) as given_back
-    from {{ ref('fct_refund') }}
+    from {{ tested_rows(ref('fct_refund'), ['location_id', 'business_date'], changed) }} as fct_refund
     group by location_id, currency
 
 ),
@@ -42,7 +43,7 @@ days as (
         sum(total_collected) as total_collected,
         sum(void_amount) as void_amount,
         sum(open_sales) as open_sales
-    from {{ ref('sum_sales_day') }}
+    from {{ tested_rows(ref('sum_sales_day'), ['location_id', 'business_date'], changed) }} as sum_sales_day
     group by location_id, currency
 
 ),
@@ -57,7 +58,7 @@ items as (
         sum(returns) as returns,
         sum(void_amount) as void_amount,
         sum(open_sales) as open_sales
-    from {{ ref('sum_item_day') }}
+    from {{ tested_rows(ref('sum_item_day'), ['location_id', 'business_date'], changed) }} as sum_item_day
     group by location_id, currency
 
 )

@@ -1,3 +1,4 @@
+{% set changed = ['fct_sale', 'fct_refund', 'fct_payment'] %}
 -- The identity of the till: what sales and refunds say was collected is what the payments say, for each source and
 -- business date, to the cent. Not on days before the source's history begins: of a sale refunded later, a till may send
 -- the payment, which its refund has changed, and not the order, which has not changed.
@@ -9,7 +10,7 @@ with sides as (
         currency,
         total_collected as collected,
         0 as paid
-    from {{ ref('fct_sale') }}
+    from {{ tested_rows(ref('fct_sale'), ['source_id', 'business_date'], changed) }} as fct_sale
 
     union all
 
@@ -22,7 +23,7 @@ with sides as (
             + gratuity_returned + gift_card_returned + rounding_returned
         ) as collected,
         -amount_refunded as paid
-    from {{ ref('fct_refund') }}
+    from {{ tested_rows(ref('fct_refund'), ['source_id', 'business_date'], changed) }} as fct_refund
 
     union all
 
@@ -32,7 +33,7 @@ with sides as (
         currency,
         0 as collected,
         collected as paid
-    from {{ ref('fct_payment') }}
+    from {{ tested_rows(ref('fct_payment'), ['source_id', 'business_date'], changed) }} as fct_payment
 
 )
 

@@ -5,7 +5,7 @@ select
     location_id,
     business_date,
     currency
-from {{ ref(summary) }}
+from {{ tested_rows(ref(summary), ['location_id', 'business_date'], [summary]) }} as {{ summary }}
 where
     net_product_sales <> gross_sales - discount - returns
     or net_sales <> net_product_sales + service_charge

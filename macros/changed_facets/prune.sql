@@ -1,11 +1,14 @@
 {#
-  After a run: entries that every mark has seen are deleted, and marks of models that are gone. A mark that stays behind for
+  After a run: entries that every mark has seen are deleted, and marks and feeds of models that are gone. A mark that stays behind for
   too long is dropped, and its model is computed whole when it next succeeds: one broken model lets no feed grow for ever.
 #}
 {% macro prune_feeds() -%}
   {%- if execute and follows_changes() -%}
     {%- set models = [] -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}{%- do models.append(node.name) -%}{%- endfor -%}
+    {%- set labels = {} -%}
+    {%- for node in graph.nodes.values() -%}{%- if node.resource_type == 'model' and feed_of(node) is not none -%}{%- do labels.update({feed_of(node).label: 1}) -%}{%- endif -%}{%- endfor -%}
+    {%- for node in graph.sources.values() -%}{%- if feed_of(node) is not none -%}{%- do labels.update({feed_of(node).label: 1}) -%}{%- endif -%}{%- endfor -%}
     {%- set mark, known, lag = meta_table('mark'), meta_table('feed'), longest_lag() -%}
 do $larder$
 declare
@@ -19,6 +22,15 @@ begin
   end if;
   delete from {{ mark }} where not model = any (array['{{ models | join("', '") }}']::text[]);
 
+  for feed in
+    select known.feed, to_regclass(known.relation) as relation from {{ known }} as known
+    where not known.feed = any (array['{{ labels.keys() | join("', '") }}']::text[])
+  loop
+    if feed.relation is not null then
+      execute format('drop table %s', feed.relation);
+    end if;
+    delete from {{ known }} as known where known.feed = feed.feed;
+  end loop;
   delete from {{ meta_table('run') }} where started_at < now() - interval '1 day';
 
   -- A model without news sees that there are none: else its old mark would hold back what others have long seen.

@@ -1,4 +1,10 @@
-{{ config(materialized='conformed_key_table', meta={'feed': {'table': 'feed__item', 'beside': 'keys.item'}}, facet_from={'int_sale_items__unioned': ''}) }}
+{{
+    config(
+        materialized='conformed_key_table',
+        meta={'feed': {'table': 'feed__item', 'beside': 'keys.item'}},
+        facet_from={'int_sale_items__unioned': ''},
+    )
+}}
 
 -- Recognised by the business's own article number; never by name.
 select
@@ -20,5 +26,6 @@ left join lateral (
     select lines.item_name
     from {{ ref('int_sale_items__unioned') }} as lines
     where lines.source_id = keys.source_id and lines.item_key = keys.natural_key
+    order by lines.natural_key desc
     limit 1
 ) as sold on true

@@ -1,4 +1,10 @@
-{{ config(materialized='changed_facets', unique_key=['source_location_id', 'valid_from'], indexes=[{'columns': ['source_id', 'location_key']}]) }}
+{{
+    config(
+        materialized='changed_facets',
+        unique_key=['source_location_id', 'valid_from'],
+        indexes=[{'columns': ['source_id', 'location_key']}],
+    )
+}}
 
 -- Which location a vendor's site is, and by which clock it lives, from a business date on: the map's validities cut by
 -- those of the settings. The first row reaches back for ever. A handful of rows.
