@@ -1,5 +1,6 @@
 """Measure the summaries and print what was found, goals beside figures."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def _print_ways(out: Output, found: Comparison) -> None:
         for way, it in found.ways.items()
     ]
     title = "SQL ms of a model, a cycle of all five, and rows that a full SELECT has otherwise"
-    out.table(rows, f"{found.items:,} items: {title}")
+    out.table(rows, f"{found.items:,} items, {_load()}: {title}")
     for way, it in found.ways.items():
         if any(it.wrong.values()):
             named = ", ".join(f"{model} {count:,}" for model, count in it.wrong.items())
@@ -99,7 +100,7 @@ def _shard(out: Output, till: Till, project: Project) -> None:
         "20 models, nothing new: the probe": (probed(till, project), "wall ≤ 0.05 s"),
     }
     rows = [{"what": what, **_seconds(median(costs)), "goal": goal} for what, (costs, goal) in found.items()]
-    out.table(rows, f"one shard, {till.items:,} items")
+    out.table(rows, f"one shard, {till.items:,} items, {_load()}")
     _print_fleet(out, cycles)
     _print_hot(out, hot_day(till, project))
 
@@ -155,6 +156,11 @@ def _seconds(cost: Cost) -> dict[str, float]:
         "Postgres": round(cost.postgres, 2),
         "wall s": round(cost.wall, 2 if cost.wall > 0.1 else 3),
     }
+
+
+def _load() -> str:
+    """How busy the machine is: beyond its cores, wall and SQL ms also tell of other programs; CPU does not."""
+    return f"load {os.getloadavg()[1]:.1f}"
 
 
 def _picture(found: Sequence[Comparison]) -> str:
