@@ -28,6 +28,9 @@ PARSE_TARGET = Target("parse", "127.0.0.1", 1, "parse", "", "larder")
 UNSTALE = "config.materialized:shard_view"  # views follow by themselves
 TESTED = "CHANGED_FACETS_TESTS"  # `changed`: data tests look at facets that changed since they passed (macros/changed_facets/tests.sql)
 
+# A worker that is killed at its deadline leaves no query running for hours behind it, which would hold the model's lock.
+ORPHANS_END = "-c client_connection_check_interval=5s"
+
 Progress = Callable[[str, str, str], None]  # shard, node, status
 
 
@@ -123,6 +126,7 @@ class DbtProject:
     def _invoke(self, target: Target, command: Sequence[str], progress: Progress | None = None) -> Any:
         os.environ[PASSWORD] = target.password
         os.environ["LARDER_NAMESPACE"] = target.namespace
+        os.environ["PGOPTIONS"] = ORPHANS_END
         callbacks = [_listener(target.name, progress)] if progress else []
         common = ["--quiet", "--no-print", "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
                   "--no-send-anonymous-usage-stats", "--no-version-check"]  # fmt: skip
