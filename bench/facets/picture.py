@@ -52,8 +52,11 @@ def draw(curves: Mapping[str, Curve], title: str, below: str) -> str:
             parts.append(
                 f'<text x="{left:.1f}" y="{label:.1f}" text-anchor="middle" fill="{colour}">{seconds:.2g}</text>'
             )
+    free = float(TOP)
+    for (name, curve), colour in sorted(zip(curves.items(), COLOURS, strict=False), key=lambda it: -it[0][1][-1][1]):
         items, seconds = curve[-1]
-        parts.append(f'<text x="{x(items) + 20:.1f}" y="{y(seconds) + 4:.1f}" fill="{colour}">{name}</text>')
+        free = max(y(seconds) + 4, free + 18)  # names of curves that end close together stand below each other
+        parts.append(f'<text x="{x(items) + 20:.1f}" y="{free:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
