@@ -41,7 +41,7 @@ def draw(curves: Mapping[str, Curve], title: str, below: str) -> str:
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">sale items in the table</text>'
     )
-    for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+    for curve, colour in zip(curves.values(), COLOURS, strict=False):
         line = " ".join(f"{x(items):.1f},{y(seconds):.1f}" for items, seconds in curve)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         for items, seconds in curve:
