@@ -88,15 +88,16 @@ def _models(report: CycleReport, out: Output) -> None:
             continue
         tests = build.result.tests
         passed = sum(t.status == "pass" for t in tests)
+        looked_at = [n for n in build.result.models if not n.skipped]
         out.say(
-            f"{build.shard}: {build.state} because {build.reason}; {len(build.result.models)} models,"
+            f"{build.shard}: {build.state} because {build.reason}; {sum(1 for n in looked_at if n.changed)} models changed,"
             f" {passed} of {len(tests)} tests passed, {build.wall_seconds:.1f} s"
         )
     rows: dict[str, dict[str, Any]] = defaultdict(dict)
     built = [b for b in report.builds if b.result is not None]
     for build in built:
         for node in build.result.models if build.result else ():
-            if node.name.startswith(LAYERS) and node.kind == "model":
+            if node.name.startswith(LAYERS) and node.kind == "model" and not node.skipped:
                 rows[node.name].update({"model": node.name, build.shard: _change(node)})
     columns = ["model", *(b.shard for b in built)]
     if rows:

@@ -56,7 +56,7 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
             for event in events:
                 larder.hear(event)
                 if isinstance(event, ShardBuild):
-                    context.log.info(f"{event.shard}: {event.state}, {event.reason}")
+                    context.log.info(f"{event.shard}: {event.state}, {event.reason}{_work(graph, event)}")
                     failed.extend([event] if event.state == "failed" else [])
                 yield event
 
@@ -71,6 +71,16 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
             )
 
     return cycle
+
+
+def _work(graph: Graph, build: ShardBuild) -> str:
+    """How many of the models a build changed, found unchanged, or had no reason to touch."""
+    if build.result is None:
+        return ""
+    done = [n for n in build.result.models if n.unique_id in graph.key_of and n.status in GOOD and not n.skipped]
+    changed = sum(1 for n in done if n.changed)
+    skipped = len(graph.models) - len(done) - sum(1 for n in build.result.models if n.status not in GOOD)
+    return f": {changed} models changed, {len(done) - changed} came out the same, {skipped} skipped, nothing new for them"
 
 
 def scope_of(graph: Graph, keys: set[dg.AssetKey], chosen: frozenset[str] | None, force: bool) -> Scope:

@@ -14,7 +14,7 @@ from orchestration.results import GOOD, NodeResult
 from orchestration.specs import EVERY_SOURCE_ANSWERED, NOTHING_QUARANTINED, Graph
 from orchestration.transform import ShardBuild
 
-Output = dg.AssetMaterialization | dg.AssetCheckEvaluation
+Output = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 UNCHANGED = "unchanged: the change stopped here"
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -124,7 +124,12 @@ def _of_build(graph: Graph, build: ShardBuild, businesses: Sequence[str]) -> Ite
     for node in build.result.nodes:
         if node.kind in ("model", "seed", "snapshot", "python"):
             key = graph.key_of.get(node.unique_id)
-            if key is not None and node.status in GOOD and not (node.message or "").startswith("SKIP"):
+            if key is None or node.status not in GOOD:
+                continue
+            if node.skipped:
+                # an observation, not a materialization: nothing was made, and lineage must not say that it was
+                yield dg.AssetObservation(key, partition=build.shard, metadata={"skipped": node.skipped})
+            else:
                 yield dg.AssetMaterialization(key, partition=build.shard, metadata=_rows(node, build, businesses))
         elif (check := graph.tests.get(node.unique_id)) and node.status != "skipped":
             yield dg.AssetCheckEvaluation(

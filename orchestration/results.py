@@ -64,6 +64,15 @@ class NodeResult:
     materialized: str | None = None
 
     @property
+    def skipped(self) -> str | None:
+        """Why nothing was made of it, if so: no source of its vendor here, or no news from its parents."""
+        if self.message and self.message.startswith("SKIP"):
+            return self.message.removeprefix("SKIP").lstrip(": ")
+        if self.follows and self.message and self.message.endswith("; nothing new"):
+            return "nothing new in its parents"
+        return None
+
+    @property
     def follows(self) -> bool:
         """Whether it is a model that bears its own mark, and so is tried again by itself after an error."""
         return self.materialized in ("changed_facets", "key_table", "conformed_key_table")
