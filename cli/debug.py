@@ -123,6 +123,7 @@ def _document(found: Explanation) -> dict[str, Any]:
         "mark": {"seen": found.seen, "marked_at": found.marked_at, "whole_next_time": found.due},
         "changes": [dict(row) for row in found.changes],
         "news": {"parents": found.news, "touch_this_facet": found.touched},
+        "upstream_not_built": found.behind,
         "parents": [
             {
                 "name": parent.name,
@@ -155,6 +156,8 @@ def _show(found: Explanation, out: Output, limit: int) -> None:
     if found.news:
         touch = "which touches this facet" if found.touched else "which does not touch this facet"
         out.say(f"  not built yet: news in {', '.join(found.news)}, {touch}")
+    if found.behind:
+        out.say(f"  upstream not built yet: {', '.join(found.behind)}")
     out.table(found.changes, "Why it last changed", empty="no build changed it")
     out.table(
         [{"parent": p.name, "what a build reads of it": READS[p.reads], "rows": p.count} for p in found.parents],
@@ -175,7 +178,6 @@ def _result(found: Explanation, out: Output, limit: int) -> None:
         lines = [
             {"column": column, **{f"row {n}": text(row[column]) for n, row in enumerate(compared.rows, 1)}}
             for column in compared.rows[0]
-            if column not in found.facet
         ]
         out.say("What its SELECT gives now")
         out.table(lines)

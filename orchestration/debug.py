@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,9 +18,12 @@ from typing import Any, Literal
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
+from ingestion.clock import real_time
 from orchestration.dbt_worker import DbtProject
+from orchestration.mark import code_fingerprint, look
 from orchestration.results import Target
 from orchestration.retarget import retarget
+from orchestration.transform import connect
 from sharding.errors import LarderError
 
 Row = Mapping[str, Any]
@@ -29,6 +31,7 @@ Reads = Literal["facet", "slice", "twin", "whole"]
 
 # Put around the SQL of the model and compiled in its place: tells what a build of it would read, as JSON.
 PROBE = """
+{%- do run_query("set transaction read only") -%}
 {%- set sql -%}
 MODEL
 {% endset -%}
@@ -130,8 +133,9 @@ class Explanation:
     """Everything about one facet of a model.
 
     `due`: why the next build computes the model whole; `news`: parents that changed since its mark; `touched`: whether
-    that touches this facet. `local`: whether the SELECT over the facet's slice of the parents gives the same rows as
-    over all of them; None where that cannot be tried without writing.
+    that touches this facet; `behind`: models upstream that have yet to be built, or why all have. `local`: whether the
+    SELECT over the facet's slice of the parents gives the same rows as over all; None where that cannot be tried
+    without writing.
     """
 
     model: str
@@ -143,6 +147,7 @@ class Explanation:
     due: str | None
     news: tuple[str, ...]
     touched: bool
+    behind: tuple[str, ...]
     parents: tuple[Parent, ...]
     compared: Compared
     local: bool | None
@@ -180,6 +185,7 @@ class Explainer(DbtProject):
                 cause = f"{name} was never built on {target.name}"
                 raise LarderError(cause, "you", f"larder build --shard {target.name}")
             found = self._probe(target, node)
+            found["behind"] = self._behind(target, node)
             return _explained(cursor, found, node, target, {c: facet[c] for c in columns}, types, limit)
 
     def _model(self, name: str) -> Any:
@@ -200,12 +206,27 @@ class Explainer(DbtProject):
             raise LarderError(f"{name} has no facet: it is {why}", "you", f"dbt show --select {name}")
         return node
 
+    def _behind(self, target: Target, node: Any) -> tuple[str, ...]:
+        """Models upstream with news that they have not seen: what this one reads of them is yesterday's."""
+        with closing(connect(target)) as connection:
+            connection.set_session(readonly=True)
+            seen = look(connection, target.schema, code_fingerprint(self.project_dir), real_time())
+        if seen.whole:
+            return (f"all models: {seen.whole}",)
+        upstream, level = set[str](), list(node.depends_on.nodes)
+        while level:
+            parent = self.manifest.nodes.get(level.pop())
+            if parent is not None and parent.name not in upstream:
+                upstream.add(parent.name)
+                level += parent.depends_on.nodes
+        return tuple(model for model in seen.stale if model in upstream)
+
     def _probe(self, target: Target, node: Any) -> dict[str, Any]:
         """What a build would read, as macros/changed_facets says it in the context of the model."""
         written = node.raw_code
         node.raw_code = PROBE.replace("MODEL", written)
         try:
-            with _read_only_session(), contextlib.chdir(self.project_dir):
+            with contextlib.chdir(self.project_dir):
                 place = str(self.work_dir / "debug")
                 outcome = self._invoke(
                     target, ["compile", "--select", node.name, "--target-path", place, "--no-write-json"]
@@ -309,7 +330,7 @@ def _explained(
     typed = rows("select * from facets")[0]
     return Explanation(
         node.name, target.name, typed, found["seen"], marked["at"], tuple(changes), found["due"], tuple(found["news"]),
-        touched, tuple(parents), compare(computed, held, key), local,
+        touched, found["behind"], tuple(parents), compare(computed, held, key), local,
     )  # fmt: skip
 
 
@@ -350,17 +371,3 @@ def _connected(target: Target, timeout_seconds: float) -> Iterator[Cursor]:
             raise LarderError(str(error.diag.message_primary), "you", "larder debug --help") from error
         finally:
             connection.rollback()
-
-
-@contextmanager
-def _read_only_session() -> Iterator[None]:
-    """Connections that libpq opens meanwhile can only read: dbt's have no setting for it."""
-    before = os.environ.get("PGOPTIONS")
-    os.environ["PGOPTIONS"] = f"{before or ''} -c default_transaction_read_only=on".strip()
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PGOPTIONS"]
-        else:
-            os.environ["PGOPTIONS"] = before

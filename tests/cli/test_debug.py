@@ -14,10 +14,12 @@ import psycopg2
 import pytest
 import yaml
 
+from ingestion.clock import real_time
 from orchestration.dbt_worker import DbtProject
+from orchestration.mark import code_fingerprint, look, set_mark
 from orchestration.results import Job
 from orchestration.retarget import retarget
-from orchestration.transform import target_of
+from orchestration.transform import connect, target_of
 from sharding.catalogue import Catalogue
 from sharding.ids import make_id
 from sharding.model import Shard
@@ -115,6 +117,9 @@ def shop(
     dbt._invoke(target, ["run-operation", "watch_sources"])
     built = dbt.build(Job(target, tests=False))
     assert built.ok, built.failed
+    code = code_fingerprint(project)
+    with closing(connect(target)) as connection:
+        set_mark(connection, target.schema, look(connection, target.schema, code, real_time()), code)
     yield made
     os.chdir(here)
 
@@ -126,6 +131,7 @@ def test_a_facet_that_is_as_its_select_says(shop: Shop) -> None:
     assert found["facet"] == {"location_id": HERE, "business_date": "2024-04-02"}
     assert (found["equal"], found["rows_in_table"], found["facet_local"]) == (True, 1, True)
     assert found["computed"] == [{"location_id": HERE, "business_date": "2024-04-02", "sales": "12.50", "note": "100%"}]
+    assert (found["upstream_not_built"], found["news"]["parents"]) == ([], [])
     assert found["mark"]["seen"] and found["mark"]["whole_next_time"] is None
     assert [change["reason"] for change in found["changes"]] == ["first build"]
     [parent] = found["parents"]
@@ -149,6 +155,8 @@ def test_a_table_that_is_behind_and_one_that_was_written_by_hand(shop: Shop) -> 
     ]
     assert [row["line_id"] for row in behind.json["surplus"]] == [3] and behind.json["missing"] == []
     assert "it has yet to be built; next: larder build --shard shard_1" in shop.debug("fct_line").out
+    below = shop.debug("sum_change", f"location_id={HERE},business_date=2024-04-02", "--json")
+    assert (below.code, below.json["upstream_not_built"]) == (0, ["fct_line"])
     elsewhere = shop.debug("fct_line", f"location_id={HERE},business_date=2024-04-01", "--json")
     assert (elsewhere.code, elsewhere.json["news"]["touch_this_facet"]) == (0, False)
 
