@@ -38,6 +38,7 @@ COMMANDS: dict[str, Lazy] = {
     "cycle": Lazy("cli.cycle:cycle", "Extract, load and build whatever is due."),
     "reconcile": Lazy("cli.reconcile:reconcile", "Compare blocks, raw, facts and summaries, to the cent."),
     "report": Lazy("cli.report:report", "The numbers, and whether they equal the receipts."),
+    "verify": Lazy("cli.verify:verify", "Compare every model with its own SELECT, and run all data tests whole."),
     "debug": Lazy("cli.debug:debug", "Why a number is what it is: a model's part beside its parents and its SELECT."),
     "blocks": Lazy("cli.blocks:app", "What was received from the vendors, block by block."),
     "quarantine": Lazy("cli.quarantine:app", "Records that could not be loaded."),

@@ -88,9 +88,9 @@ def _models(report: CycleReport, out: Output) -> None:
             continue
         tests = build.result.tests
         passed = sum(t.status == "pass" for t in tests)
-        looked_at = [n for n in build.result.models if not n.skipped]
+        changed = sum(1 for n in build.result.models if n.changed)
         out.say(
-            f"{build.shard}: {build.state} because {build.reason}; {sum(1 for n in looked_at if n.changed)} models changed,"
+            f"{build.shard}: {build.state} because {build.reason}; {changed} models changed,"
             f" {passed} of {len(tests)} tests passed, {build.wall_seconds:.1f} s"
         )
     rows: dict[str, dict[str, Any]] = defaultdict(dict)

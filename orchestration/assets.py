@@ -80,7 +80,9 @@ def _work(graph: Graph, build: ShardBuild) -> str:
     done = [n for n in build.result.models if n.unique_id in graph.key_of and n.status in GOOD and not n.skipped]
     changed = sum(1 for n in done if n.changed)
     skipped = len(graph.models) - len(done) - sum(1 for n in build.result.models if n.status not in GOOD)
-    return f": {changed} models changed, {len(done) - changed} came out the same, {skipped} skipped, nothing new for them"
+    return (
+        f": {changed} models changed, {len(done) - changed} came out the same, {skipped} skipped, nothing new for them"
+    )
 
 
 def scope_of(graph: Graph, keys: set[dg.AssetKey], chosen: frozenset[str] | None, force: bool) -> Scope:

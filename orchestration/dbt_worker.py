@@ -26,9 +26,10 @@ PASSWORD = "DBT_ENV_SECRET_LARDER_PASSWORD"  # dbt scrubs variables of this pref
 PARSE_TARGET = Target("parse", "127.0.0.1", 1, "parse", "", "larder")
 
 UNSTALE = "config.materialized:shard_view"  # views follow by themselves
-TESTED = "CHANGED_FACETS_TESTS"  # `changed`: data tests look at facets that changed since they passed (macros/changed_facets/tests.sql)
+# `changed`: data tests look at the facets that changed since they passed (macros/changed_facets/tests.sql)
+TESTED = "CHANGED_FACETS_TESTS"
 
-# A worker that is killed at its deadline leaves no query running for hours behind it, which would hold the model's lock.
+# A worker that is killed at its deadline leaves no query behind that runs for hours and holds the model's lock.
 ORPHANS_END = "-c client_connection_check_interval=5s"
 
 Progress = Callable[[str, str, str], None]  # shard, node, status
@@ -96,7 +97,9 @@ class DbtProject:
         if job.stale is None:
             yield _choice("run", job, (), (downstream,) if declared else ())
         elif job.stale:
-            yield _choice("run", job, [f"{model}+" for model in job.stale], (UNSTALE, *([downstream] if declared else [])))
+            yield _choice(
+                "run", job, [f"{model}+" for model in job.stale], (UNSTALE, *([downstream] if declared else []))
+            )
         if declared and job.new_day:
             yield from (models[name] for name in declared)
             yield _choice("run", job, (downstream,), ())
@@ -104,9 +107,9 @@ class DbtProject:
             yield from self._tests(job, done)
 
     def _tests(self, job: Job, done: Sequence[NodeResult]) -> Iterator[list[str]]:
-        """Data tests run after all models and stop none of them: one tenant's bad record must not keep the others' numbers
-        back. In a cycle those of models that changed, on the facets that changed."""
-        if job.stale is None:
+        """Data tests run after all models and stop none of them: one tenant's bad record must not keep the others'
+        numbers back. In a cycle those of models that changed, on the facets that changed."""
+        if job.stale is None or job.whole_tests:
             yield _choice("test", job, (), ())
             return
         changed = [n.name for n in done if n.kind == "model" and n.changed]
@@ -117,6 +120,18 @@ class DbtProject:
             finally:
                 del os.environ[TESTED]
 
+    def compiled(self, target: Target, select: str) -> tuple[dict[str, tuple[str, str]], str | None]:
+        """Model → (relation, its plain SELECT) on a shard, of models that dbt's selector names; or what went wrong."""
+        if self._manifest is None:
+            self.parse()
+        retarget(self._manifest, self._names, target.database, target.schema)
+        place = str(self.work_dir / "compiled" / target.name)
+        outcome = self._invoke(target, ["compile", "--select", select, "--target-path", place, "--no-write-json"])
+        if outcome.exception is not None:
+            return {}, str(outcome.exception).strip()
+        models = [r.node for r in outcome.result.results if r.node.resource_type == "model"]
+        return {n.name: (n.relation_name, n.compiled_code) for n in models}, None
+
     def _dbt(self, target: Target, choice: list[str], progress: Progress | None) -> tuple[list[NodeResult], str | None]:
         command = [*choice, "--target-path", str(self.work_dir / "shards" / target.name), "--no-write-json"]
         outcome = self._invoke(target, command, progress)
@@ -125,7 +140,9 @@ class DbtProject:
 
     def _invoke(self, target: Target, command: Sequence[str], progress: Progress | None = None) -> Any:
         os.environ[PASSWORD] = target.password
-        os.environ["LARDER_NAMESPACE"] = target.namespace
+        os.environ["LARDER_SCHEMA_PREFIX"] = target.schema(
+            ""
+        )  # names that macros make at run time (macros/schemas.sql)
         os.environ["PGOPTIONS"] = ORPHANS_END
         callbacks = [_listener(target.name, progress)] if progress else []
         common = ["--quiet", "--no-print", "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
@@ -155,7 +172,9 @@ def _choice(command: str, job: Job, select: Sequence[str], exclude: Sequence[str
     chosen = [*(["--select", *select] if select else []), *(["--exclude", *exclude] if exclude else [])]
     if command == "test":
         return ["test", *chosen, "--exclude-resource-type", "unit_test"]
-    unwanted = [*([] if job.tests else ["test"]), *([] if job.unit_tests else ["unit_test"])] if command == "build" else []
+    unwanted = (
+        [*([] if job.tests else ["test"]), *([] if job.unit_tests else ["unit_test"])] if command == "build" else []
+    )
     without = [word for kind in unwanted for word in ("--exclude-resource-type", kind)]
     return [command, *chosen, *without, *(["--full-refresh"] if job.full_refresh else [])]
 

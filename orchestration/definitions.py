@@ -7,7 +7,13 @@ import dagster as dg
 
 from orchestration.assets import cycle_assets, reconcile_checks
 from orchestration.installation import Larder, configured_integrations
-from orchestration.jobs import daily_reconciliation, every_ten_minutes, housekeeping, make_jobs
+from orchestration.jobs import (
+    daily_reconciliation,
+    every_ten_minutes,
+    housekeeping,
+    make_jobs,
+    nightly_verification,
+)
 from orchestration.manifest import load_manifest
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
@@ -26,6 +32,6 @@ defs = dg.Definitions(
     assets=[*graph.external, cycle_assets(graph)],
     asset_checks=checks,
     jobs=jobs,
-    schedules=[every_ten_minutes, housekeeping(graph), *daily_reconciliation(jobs)],
+    schedules=[every_ten_minutes, housekeeping(graph), nightly_verification(), *daily_reconciliation(jobs)],
     resources={"larder": Larder()},
 )

@@ -9,7 +9,9 @@ from orchestration.cycle import due
 from orchestration.installation import Larder
 from orchestration.instance import KEEP_DAYS, prune
 from orchestration.specs import Graph
+from orchestration.transform import target_of
 from orchestration.translator import shards
+from orchestration.verify import verify
 from sharding.errors import LarderError
 
 if TYPE_CHECKING:
@@ -76,6 +78,33 @@ def housekeeping(graph: Graph) -> dg.ScheduleDefinition:
         prune_runs()
 
     return dg.ScheduleDefinition(job=job, cron_schedule="10 5 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+
+
+def nightly_verification() -> dg.ScheduleDefinition:
+    """Once a night: each model against its own SELECT, and all data tests on all rows. Cycles look at what changed."""
+
+    @dg.op(name="verify_models", description="Compare each model with its own SELECT and run all data tests whole.")
+    def verify_models(context: dg.OpExecutionContext, larder: dg.ResourceParam[Larder]) -> None:
+        at = larder.open()
+        wrong: dict[str, str] = {}
+        for found in verify(at.transform, [target_of(s) for s in at.catalogue.shards() if s.state != "retired"]):
+            context.log.info(f"{found.shard}: " + (found.skipped or f"{found.models} models, {len(found.tests)} tests"))
+            said = [
+                f"{u.model}: {u.surplus} rows too many, {u.missing} missing, such as {u.example}" for u in found.unequal
+            ]
+            said += [f"{t.name}: {t.message}" for t in found.failed] + ([found.error] if found.error else [])
+            if said:
+                wrong[found.shard] = "; ".join(said)
+        if wrong:
+            raise dg.Failure("; ".join(f"{shard}: {said}" for shard, said in wrong.items()), metadata=dict(wrong))
+
+    @dg.job(
+        name="verify", executor_def=dg.in_process_executor, description="Each model against its own SELECT, all tests."
+    )
+    def job() -> None:
+        verify_models()
+
+    return dg.ScheduleDefinition(job=job, cron_schedule="20 4 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
 
 
 def daily_reconciliation(jobs: Sequence["UnresolvedAssetJobDefinition"]) -> list[dg.ScheduleDefinition]:

@@ -34,7 +34,7 @@ class Job:
 
     `stale`: these models and what hangs on them, then the data tests of what changed, on what changed. A selection:
     `python` models first, then what dbt's selectors choose. Neither: everything, Python models included.
-    `new_day`: Python models too, after what they read.
+    `new_day`: Python models too, after what they read. `whole_tests`: all data tests, on all rows.
     """
 
     target: Target
@@ -46,6 +46,7 @@ class Job:
     full_refresh: bool = False
     tests: bool = True
     unit_tests: bool = False
+    whole_tests: bool = False
 
 
 @dataclass(frozen=True)

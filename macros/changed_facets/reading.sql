@@ -6,26 +6,29 @@
     facets    how many facets changed, listed in the temporary table `facets`; none if whole
     snapshot, cluster, code, epochs   what the mark will say
     feeds     all feeds that the model follows
+    unseen    true: there are entries that the mark had not seen, whatever they touch
 
   The snapshot is taken before anything is read, in the statement that also reads the epochs: what commits later is either
   seen now and looked at again next time, or not seen and new next time. Never is a commit passed over.
 #}
 {% macro start_reading(target_relation, existing) %}
   {%- set read = read_by(model) -%}
+  {%- set feeds = [] -%}
+  {%- for feed in read.feeds if (config.get('facet_from') or {}).get(feed.name) != '' -%}{%- do feeds.append(feed) -%}{%- endfor -%}
   {%- set reading = {
-      'whole': true, 'reason': 'development', 'nothing': false, 'facets': none, 'feeds': read.feeds, 'marks': follows_changes()} -%}
+      'whole': true, 'reason': 'development', 'nothing': false, 'facets': none, 'feeds': feeds, 'marks': follows_changes()} -%}
   {%- if not follows_changes() -%}
     {%- do return(reading) -%}
   {%- endif -%}
 
-  {%- do register_feeds(read.feeds) -%}
+  {%- do register_feeds(feeds) -%}
   {%- set mark = run_query(mark_sql(target_relation)).rows[0] -%}
   {%- set code = code_of_model(read.views) -%}
   {%- set epochs = fromjson(mark['epochs'] or '{}') -%}
   {%- set seen_epochs = fromjson(mark['reads'] or '{}') -%}
   {%- do reading.update({'snapshot': mark['snapshot'], 'cluster': mark['cluster'], 'code': code, 'epochs': epochs}) -%}
   {%- set lost = [] -%}
-  {%- for feed in read.feeds if seen_epochs.get(feed.label, {}).get('epoch') != epochs.get(feed.label) -%}{%- do lost.append(feed.name) -%}{%- endfor -%}
+  {%- for feed in feeds if seen_epochs.get(feed.label, {}).get('epoch') != epochs.get(feed.label) -%}{%- do lost.append(feed.name) -%}{%- endfor -%}
 
   {%- if existing is none -%}
     {%- do reading.update({'reason': 'first build'}) -%}
@@ -51,24 +54,22 @@
 {# Of a model with a valid mark: which parents published something, and which facets that touches. #}
 {% macro follow_changes(reading) %}
   {%- set with_news = feeds_with_news(reading.feeds, reading.since) -%}
-  {%- set relevant = [] -%}
-  {%- for feed in with_news if (config.get('facet_from') or {}).get(feed.name, 'all') != '' -%}{%- do relevant.append(feed) -%}{%- endfor -%}
-  {%- if not relevant -%}
-    {%- do reading.update({'nothing': true, 'reason': 'nothing new', 'unseen': with_news | length > 0}) -%}
+  {%- if not with_news -%}
+    {%- do reading.update({'nothing': true, 'reason': 'nothing new'}) -%}
     {%- do return(none) -%}
   {%- endif -%}
-  {%- do reading.update({'reason': 'new in ' ~ relevant | map(attribute='name') | join(', '), 'unseen': true}) -%}
+  {%- do reading.update({'reason': 'new in ' ~ with_news | map(attribute='name') | join(', '), 'unseen': true}) -%}
   {%- if not config.get('facet') -%}
     {%- do reading.update({'whole': true}) -%}
     {%- do return(none) -%}
   {%- endif -%}
   {%- call statement('collect_facets') -%}
-    {{ facets_sql(relevant, reading.since) }}
+    {{ facets_sql(with_news, reading.since) }}
   {%- endcall -%}
   {%- set found = run_query(count_facets_sql()).rows[0] -%}
   {%- if found['without_key'] > 0 -%}
     {%- do exceptions.raise_compiler_error(
-        model.name ~ ": " ~ found['without_key'] ~ " changed row(s) of its parents (" ~ relevant | map(attribute='name') | join(', ')
+        model.name ~ ": " ~ found['without_key'] ~ " changed row(s) of its parents (" ~ with_news | map(attribute='name') | join(', ')
         ~ ") have a null in the facet (" ~ config.get('facet') | join(', ') ~ "), so it cannot be said which rows they change."
         ~ " Nothing was changed. Give the column a value in the parent, or leave such rows out with a facet_from.") -%}
   {%- endif -%}

@@ -54,8 +54,8 @@
         {{ map_new_things_sql(entity, own, map, candidates, new_things) }}
       {%- endcall -%}
     {%- endif -%}
-    {%- do finish_reading(reading, own.written) -%}
   {%- endif -%}
+  {%- if not reading.nothing or reading.unseen -%}{%- do finish_reading(reading, own.written) -%}{%- endif -%}
   {%- do record_model_change({'inserted': found, 'deleted': 0, 'unchanged': 0}, reading) -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
