@@ -1,7 +1,8 @@
 """Is there anything to build on a shard? A probe of some milliseconds, instead of a second of dbt that finds nothing.
 
-Each model bears a mark: the snapshot up to which it has seen its parents' feeds (macros/changed_facets). "New" is exact:
-what that snapshot could not see, not what is younger than a clock or a sequence, which would lose commits that overlap.
+Each model bears a mark: the snapshot up to which it has seen its parents' feeds (macros/changed_facets). "New" is
+exact: what that snapshot could not see, not what is younger than a clock or a sequence, which would lose commits that
+overlap.
 The shard's own mark says from which code, and for which integrations, the whole project was last handed to dbt.
 """
 
@@ -85,7 +86,9 @@ def look(conn: Connection, schema: Names, code: str, now: datetime) -> Look:
         if marked_integrations != integrations:
             added = sorted(set(integrations) ^ set(marked_integrations))
             return Look(cluster, seen.integrations, f"integrations of this shard changed: {', '.join(added)}")
-        return Look(cluster, seen.integrations, None, _stale(cur, schema, models), as_of is None or as_of.date() != now.date())
+        return Look(
+            cluster, seen.integrations, None, _stale(cur, schema, models), as_of is None or as_of.date() != now.date()
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class _Snapshot:
 def _stale(cur: Cursor, schema: Names, models: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Models with news in a feed, and those of `models` that have no valid mark."""
     meta = schema("meta")
+    if not _has_marks(cur, schema):
+        return dict.fromkeys(sorted(models), ("no mark",))
     cur.execute(
         f"""
         select
@@ -137,6 +142,13 @@ def _stale(cur: Cursor, schema: Names, models: Sequence[str]) -> dict[str, tuple
     return {model: tuple(feeds) for model, feeds in sorted(stale.items())}
 
 
+def _has_marks(cur: Cursor, schema: Names) -> bool:
+    """Whether any model here ever followed changes; the table of marks comes with the first that does."""
+    cur.execute("select to_regclass(%s) is not null", (f"{schema('meta')}.mark",))
+    row = cur.fetchone()
+    return bool(row and row[0])
+
+
 def _newest(cur: Cursor, feeds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """The latest transaction in each (relation, filter) that has any entry."""
     if not feeds:
@@ -160,12 +172,13 @@ def _has_unseen(cur: Cursor, relation: str, filter_: str, seen: str) -> bool:
 
 
 def set_mark(conn: Connection, schema: Names, seen: Look, code: str, failed: Sequence[str] = ()) -> None:
-    """Record that the whole project, in this code, was handed to the models. `failed` have no mark and will be tried again."""
+    """Record that the whole project, in this code, was handed to the models. `failed` will be tried again."""
     with conn, conn.cursor() as cur:
+        marked = f"select model from {schema('meta')}.mark union " if _has_marks(cur, schema) else ""
         cur.execute(
             f"""
             insert into {schema("raw")}.build_mark (scope, system_identifier, code, integrations, models)
-            select 'models', %s, %s, %s, array(select model from {schema("meta")}.mark union select unnest(%s::text[]))
+            select 'models', %s, %s, %s, array({marked}select unnest(%s::text[]))
             on conflict (scope) do update set
                 system_identifier = excluded.system_identifier, code = excluded.code,
                 integrations = excluded.integrations, models = excluded.models, built_at = clock_timestamp()
@@ -181,7 +194,7 @@ def set_day(conn: Connection, schema: Names, now: datetime) -> None:
 
 
 def tick(conn: Connection, schema: Names, now: datetime, *, each_hour: bool) -> None:
-    """Tell the shard's models what time it is for the vendors, which publishes it: open punches and calendars move with it.
+    """Tell the shard's models the vendors' time, which publishes it: open punches and calendars move with it.
 
     `each_hour`: only if a full hour has passed since, so that time alone does not keep models busy.
     """

@@ -165,7 +165,8 @@ class Transform:
                 undone = [n for n in result.models if n.status not in GOOD]
                 if all(n.follows or n.kind == "python" for n in undone):
                     set_mark(conn, target.schema, seen, code, [n.name for n in undone if n.follows])
-            if result.python and all(n.status in GOOD for n in result.python) and not choice.partial:
+            asked = (seen.whole or seen.new_day) and not choice.partial and result.error is None
+            if asked and all(n.status in GOOD for n in result.python):
                 set_day(conn, target.schema, now)
             conn.close()  # gives the lease back
         except psycopg2.Error as error:
@@ -180,7 +181,9 @@ def _job(target: Target, choice: Choice, seen: Look) -> Job:
     if choice.partial:
         return Job(target, None, False, choice.select, choice.exclude, choice.python, choice.full_refresh, choice.tests)
     stale = None if seen.whole else tuple(seen.stale)
-    return Job(target, stale, seen.new_day or seen.whole is not None, full_refresh=choice.full_refresh, tests=choice.tests)
+    return Job(
+        target, stale, seen.new_day or seen.whole is not None, full_refresh=choice.full_refresh, tests=choice.tests
+    )
 
 
 def target_of(shard: Shard) -> Target:

@@ -25,13 +25,13 @@ def write(connection: Connection) -> str:
     with connection.cursor() as cursor:
         cursor.execute("select keys.write_gate(1), current_database()")
         [(_, database)] = cursor.fetchall()
-        cursor.execute("insert into keys.change (what, key) values ('location_map', '1')")
+        cursor.execute("insert into keys.location (parent_id, name) values (keys.make_id(1, 0), 'here')")
         return str(database)
 
 
-def changes(shard: Shard) -> int:
+def locations(shard: Shard) -> int:
     with closing(psycopg2.connect(shard.dsn)) as connection, connection.cursor() as cursor:
-        cursor.execute("select count(*) from keys.change")
+        cursor.execute("select count(*) from keys.location")
         [(count,)] = cursor.fetchall()
         return int(count)
 
@@ -57,11 +57,11 @@ def test_pinned_commits_and_rolls_back(two: tuple[Shard, Shard, Catalogue]) -> N
     router = Router(catalogue)
     with router.pinned("cafe") as connection:
         assert write(connection) == shard.database
-    assert changes(shard) == 1
+    assert locations(shard) == 1
     with pytest.raises(RuntimeError), router.pinned(1) as connection:
         write(connection)
         raise RuntimeError
-    assert changes(shard) == 1
+    assert locations(shard) == 1
     assert connection.closed
 
 
@@ -91,7 +91,7 @@ def test_a_write_refused_by_a_move_is_repeated_on_the_new_shard(two: tuple[Shard
 
     assert Router(catalogue).run("cafe", during_a_move) == new.database
     assert seen == [old.database, new.database]
-    assert (changes(old), changes(new)) == (0, 1)
+    assert (locations(old), locations(new)) == (0, 1)
 
 
 def test_a_paused_business_is_waited_for_and_then_named(two: tuple[Shard, Shard, Catalogue]) -> None:
