@@ -45,7 +45,9 @@
   {%- elif mark['is_pruned'] -%}
     {%- do reading.update({'reason': 'its feeds do not reach back to its mark'}) -%}
   {%- else -%}
-    {%- do reading.update({'whole': false, 'since': mark['seen']}) -%}
+    {#- a mark that names a feed it no longer follows would be found behind it for ever -#}
+    {%- set follows_less = seen_epochs.keys() | reject('in', feeds | map(attribute='label') | list) | list | length > 0 -%}
+    {%- do reading.update({'whole': false, 'since': mark['seen'], 'follows_less': follows_less}) -%}
     {%- do follow_changes(reading) -%}
   {%- endif -%}
   {%- do return(reading) -%}
@@ -55,7 +57,7 @@
 {% macro follow_changes(reading) %}
   {%- set with_news = feeds_with_news(reading.feeds, reading.since) -%}
   {%- if not with_news -%}
-    {%- do reading.update({'nothing': true, 'reason': 'nothing new'}) -%}
+    {%- do reading.update({'nothing': true, 'reason': 'nothing new', 'unseen': reading.follows_less}) -%}
     {%- do return(none) -%}
   {%- endif -%}
   {%- do reading.update({'reason': 'new in ' ~ with_news | map(attribute='name') | join(', '), 'unseen': true}) -%}
