@@ -190,7 +190,12 @@ def _result(found: Explanation, out: Output, limit: int) -> None:
         _rows(out, compared.missing[:limit], f"Missing in the table: {len(compared.missing)}", {})
         _rows(out, compared.surplus[:limit], f"Only in the table: {len(compared.surplus)}", {})
         differing = [
-            {**one.key, "column": one.column, "table": one.table, "SELECT now": one.computed}
+            {
+                **{column: value for column, value in one.key.items() if column not in found.facet},
+                "column": one.column,
+                "table": one.table,
+                "SELECT now": one.computed,
+            }
             for one in compared.differing[:limit]
         ]
         if differing:
