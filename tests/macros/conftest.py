@@ -16,6 +16,7 @@ import yaml
 from dbt.cli.main import dbtRunner
 
 from sharding.model import Shard
+from tests.macros.lines import DAY, LINE
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,8 @@ PROJECT = {
     "version": "1.0.0",
     "config-version": 2,
     "profile": "larder",
-    "on-run-start": ["{{ prepare_model_change() }}"],
+    "on-run-start": ["{{ prepare_changed_facets() }}"],
+    "on-run-end": ["{{ note_tests(results) }}", "{{ prune_feeds() }}"],
     "flags": {
         "send_anonymous_usage_stats": False,
         "warn_error_options": {"silence": ["UnsupportedConstraintMaterialization"]},
@@ -47,6 +49,20 @@ class DbtProject:
         (path / f"{name}.sql").write_text(sql)
         (path / f"{name}.yml").write_text(yaml.safe_dump({"models": [{"name": name, **yaml_of_model}]}))
 
+    def source(self, name: str, *tables: str) -> None:
+        """Declare tables of the schema `public` as sources that publish their changes; `watch` makes them do it."""
+        watched = [{"name": table, "config": {"meta": {"feed": True}}} for table in tables]
+        declared = {"sources": [{"name": name, "schema": "public", "tables": watched}]}
+        (self.folder / "models" / f"{name}.yml").write_text(yaml.safe_dump(declared))
+
+    def watch(self) -> None:
+        """Let the sources publish what the models need."""
+        self.dbt("run-operation", "watch_sources")
+
+    def macro(self, name: str, sql: str) -> None:
+        """Write or replace a macro without arguments."""
+        (self.folder / "macros" / f"{name}.sql").write_text(f"{{% macro {name}() %}}{sql}{{% endmacro %}}")
+
     def dbt(self, *arguments: str, target: str = "production") -> Any:
         """Run dbt; returns its result. Raises AssertionError with dbt's words where something failed."""
         outcome = dbtRunner().invoke(
@@ -59,7 +75,12 @@ class DbtProject:
 
     def build(self, *arguments: str, target: str = "production") -> dict[str, str]:
         """`dbt run`; returns the message of each model."""
-        return {r.node.name: r.message for r in self.dbt("run", *arguments, target=target).results}
+        results = self.dbt("run", *arguments, target=target).results
+        return {r.node.name: r.message for r in results if r.node.resource_type == "model"}
+
+    def test(self, *arguments: str) -> None:
+        """`dbt test`; raises AssertionError where one fails."""
+        self.dbt("test", *arguments)
 
     def failure(self, *arguments: str) -> str:
         """`dbt run`, which has to fail; returns what it said."""
@@ -112,3 +133,24 @@ def make_project(
 def project(make_project: Callable[..., DbtProject]) -> DbtProject:
     """A project on a shard without a namespace."""
     return make_project()
+
+
+@pytest.fixture
+def till(project: DbtProject) -> DbtProject:
+    """Lines of a till and their sums by site and day, built: two sites, four days, three lines each."""
+    project.sql("create table public.line (id int, site int, day date, net numeric)")
+    project.sql("create table public.site (site int, region text)")
+    project.sql("""
+        insert into public.line
+        select row_number() over (), site, date '2025-03-01' + day, 10
+        from generate_series(1, 2) as site, generate_series(0, 3) as day, generate_series(1, 3);
+        insert into public.site values (1, 'north'), (2, 'south');
+    """)
+    project.source("till", "line", "site")
+    project.model("fct_line", LINE)
+    project.model("sum_day", DAY)
+    project.watch()
+    said = project.build()
+    assert said["fct_line"] == "24 inserted, 0 deleted, 0 unchanged; first build"
+    assert said["sum_day"] == "8 inserted, 0 deleted, 0 unchanged; first build"
+    return project

@@ -10,14 +10,14 @@ import pytest
 from sharding.ids import business_of, make_id
 
 PLAIN, NEGATIVE, PAUSED = 7, 2**18 + 6, 9
-SALES = "select source_id, natural_key, source_id as parent_id from public.sales"
+SALES = "select source_id, natural_key, source_id as parent_id from {{ source('till', 'sales') }}"
 EMPLOYEES = """
 {{ config(materialized='conformed_key_table') }}
 select keys.id as source_employee_id, keys.source_id, people.name, people.priority, people.rule, people.match_key
 from {{ ref('keys_source_employee') }} as keys
-inner join public.people using (source_id, natural_key)
+inner join {{ source('till', 'people') }} as people using (source_id, natural_key)
 """
-PEOPLE = "select distinct source_id, natural_key, source_id as parent_id from public.people"
+PEOPLE = "select distinct source_id, natural_key, source_id as parent_id from {{ source('till', 'people') }}"
 
 
 def prepare(project: Any) -> Any:
@@ -38,12 +38,14 @@ def prepare(project: Any) -> Any:
         "create table public.people (source_id bigint, natural_key text, name text, priority int, rule text,"
         " match_key text)"
     )
+    project.source("till", "sales", "people")
     project.model("keys_sale", SALES, "keys")
     project.model("keys_source_employee", PEOPLE, "keys")
     project.model("keys_employee", EMPLOYEES, "keys")
     project.model(
         "keys_employee_map", "{{ config(materialized='conformed_map') }} -- {{ ref('keys_employee') }}", "keys"
     )
+    project.watch()
     return project
 
 
@@ -73,11 +75,57 @@ def test_ids_are_drawn_once_and_densely(keys: Any) -> None:
     assert set(first) < set(later) and len(later) == 4
 
 
+def test_without_news_no_key_is_looked_for(keys: Any) -> None:
+    sell(keys, PLAIN, "a")
+    keys.build()
+    said = keys.build()
+    models = ("keys_sale", "keys_source_employee", "keys_employee")
+    assert {said[m] for m in models} == {"0 inserted, 0 deleted, 0 unchanged; nothing new"}
+    hire(keys, 1, "ana", None, None)
+    said = keys.build()
+    assert said["keys_sale"].endswith("nothing new")
+    assert said["keys_employee"] == "1 inserted, 0 deleted, 0 unchanged; new in till.people, keys_source_employee"
+
+
+def test_keys_are_looked_for_in_the_changed_facets_and_publish_them(keys: Any) -> None:
+    """The facet has a column that the table has not: it is published, for what reads the key and the facet."""
+    keys.model(
+        "keys_sale",
+        "{{ config(facet=['source_id', 'kind']) }} " + SALES.replace(" from", ", left(natural_key, 1) as kind from")
+        .replace("source('till', 'sales')", "ref('sales')"),
+        "keys",
+    )  # fmt: skip
+    keys.model(
+        "sales",
+        "{{ config(materialized='changed_facets', unique_key=['source_id', 'natural_key'],"
+        " facet=['source_id', 'kind']) }}"
+        " select distinct source_id, natural_key, left(natural_key, 1) as kind from {{ source('till', 'sales') }}",
+    )
+    keys.model(
+        "kinds",
+        "{{ config(materialized='changed_facets', unique_key=['source_id', 'kind'], facet=['source_id', 'kind'],"
+        " facet_from={'sales': ''}) }}"
+        " select sales.source_id, kind, max(keys.id) as id from {{ ref('sales') }} as sales"
+        " inner join {{ ref('keys_sale') }} as keys using (source_id, natural_key) group by 1, 2",
+    )
+    keys.sql("alter table public.sales add column kind text generated always as (left(natural_key, 1)) stored")
+    keys.watch()
+    sell(keys, PLAIN, "a1", "b1")
+    keys.build()
+    sell(keys, PLAIN, "a2")
+    said = keys.build()
+    assert said["keys_sale"] == "1 inserted, 0 deleted, 0 unchanged; 1 facet; new in sales"
+    assert said["kinds"] == "1 inserted, 1 deleted, 0 unchanged; 1 facet; new in keys_sale"
+    assert keys.sql("select kind, id = (select max(id) from {keys}.sale) from marts.kinds order by 1") == [
+        ("a", True), ("b", False)
+    ]  # fmt: skip
+
+
 def test_a_business_that_takes_no_writes_gets_no_ids(keys: Any) -> None:
     sell(keys, PAUSED, "a")
     assert keys.build()["keys_sale"].startswith("0 inserted")
     keys.sql("update {keys}.route set state = 'active' where business = %s", PAUSED)
-    assert keys.build()["keys_sale"].startswith("1 inserted")
+    assert keys.build()["keys_sale"].startswith("1 inserted"), "what was left out meanwhile is not forgotten"
 
 
 def test_development_reads_production_and_writes_nothing_to_it(keys: Any) -> None:

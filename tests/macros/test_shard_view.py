@@ -97,3 +97,24 @@ def test_a_changed_column_makes_the_views_anew(vendors: Any) -> None:
     )
     vendors.build()
     assert views(vendors) == {"stg_alpha__orders", "int_alpha__orders", "int_orders__unioned"}
+
+
+def test_a_view_over_raw_has_a_twin_over_slices(vendors: Any) -> None:
+    def twins() -> dict[str, str]:
+        return dict(vendors.sql("select viewname, definition from pg_views where schemaname = 'slices'"))
+
+    vendors.build()
+    assert set(twins()) == {"stg_alpha__orders", "int_alpha__orders"}, "no other view reads raw"
+    assert "raw_alpha.orders_slice" in twins()["stg_alpha__orders"]
+    assert "slices.stg_alpha__orders" in twins()["int_alpha__orders"]
+    vendors.model(
+        "stg_alpha__orders", (STAGED % "alpha").replace("natural_key,", "natural_key, 1 as more,"), "staging/alpha"
+    )
+    vendors.build()
+    assert set(twins()) == {"stg_alpha__orders", "int_alpha__orders"} and "more" in twins()["int_alpha__orders"]
+
+
+def test_a_development_schema_has_no_twins(vendors: Any) -> None:
+    vendors.build(target="dev")
+    assert vendors.sql("select viewname from pg_views where schemaname = 'slices'") == []
+    assert vendors.sql("select * from dev_ada.int_orders__unioned") == []

@@ -1,4 +1,4 @@
-"""applied_difference: only what differs is touched, in one transaction, and the table is never swapped."""
+"""changed_facets, what it writes: only rows that differ, in one transaction, and the table is never swapped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 
 MENU = """
-{{ config(materialized='applied_difference', unique_key='id', indexes=[{'columns': ['name']}]) }}
-select id, name, price from public.menu
+{{ config(materialized='changed_facets', unique_key='id', indexes=[{'columns': ['name']}]) }}
+select id, name, price from {{ source('till', 'menu') }}
 """
 
 
@@ -19,8 +19,10 @@ def menu(project: Any) -> Any:
     """A built model `menu` over a table of three dishes."""
     project.sql("create table public.menu (id int, name text, price numeric)")
     project.sql("insert into public.menu values (1, 'soup', 4.5), (2, 'stew', null), (3, 'tea', 2)")
+    project.source("till", "menu")
     project.model("menu", MENU)
-    assert project.build()["menu"] == "3 inserted, 0 deleted, 0 unchanged"
+    project.watch()
+    assert project.build()["menu"] == "3 inserted, 0 deleted, 0 unchanged; first build"
     return project
 
 
@@ -35,7 +37,7 @@ def test_only_differing_rows_are_written(menu: Any) -> None:
     menu.sql("update public.menu set price = 5 where id = 1")
     menu.sql("delete from public.menu where id = 3")
     menu.sql("insert into public.menu values (4, 'pie', 6)")
-    assert menu.build()["menu"] == "2 inserted, 2 deleted, 1 unchanged"
+    assert menu.build()["menu"] == "2 inserted, 2 deleted, 1 unchanged; new in till.menu"
     after = rows(menu)
     assert {i: r[:2] for i, r in after.items()} == {1: ("soup", 5), 2: ("stew", None), 4: ("pie", 6)}
     assert after[2] == before[2]
@@ -44,8 +46,9 @@ def test_only_differing_rows_are_written(menu: Any) -> None:
 def test_nothing_is_written_when_nothing_changed(menu: Any) -> None:
     before = rows(menu)
     menu.sql("update public.menu set price = 4.50 where id = 1")  # the same number
-    for arguments in ((), ("--full-refresh",)):
-        assert menu.build(*arguments)["menu"] == "0 inserted, 0 deleted, 3 unchanged"
+    assert menu.build()["menu"] == "0 inserted, 0 deleted, 3 unchanged; new in till.menu"
+    assert menu.build("--full-refresh")["menu"] == "0 inserted, 0 deleted, 3 unchanged; full refresh"
+    assert menu.build()["menu"] == "0 inserted, 0 deleted, 0 unchanged; nothing new"
     assert rows(menu) == before
 
 
@@ -76,22 +79,23 @@ def test_what_hangs_from_the_table_survives_a_full_refresh(menu: Any) -> None:
 
 def test_readers_see_the_last_good_state_until_the_commit(menu: Any) -> None:
     """The post-hook runs inside the model's transaction, after the rows were written: the build fails there."""
-    before = rows(menu)
+    mark = "select seen::text, marked_at from meta.mark"
+    before = rows(menu), menu.sql(mark)
     menu.sql("update public.menu set price = price + 1")
     menu.model("menu", MENU, config={"post_hook": "select 1 / 0"})
     assert "division by zero" in menu.failure()
-    assert rows(menu) == before
+    assert (rows(menu), menu.sql(mark)) == before
     assert menu.sql("select count(*) from meta.model_change where model = 'menu'") == [(1,)]
     menu.model("menu", MENU)
-    assert menu.build()["menu"] == "2 inserted, 2 deleted, 1 unchanged"
+    assert menu.build()["menu"] == "2 inserted, 2 deleted, 1 unchanged; new in till.menu"
 
 
 def test_change_is_recorded_with_the_transaction_that_made_it(menu: Any) -> None:
     menu.sql("delete from public.menu where id = 1")
     menu.build()
-    recorded = menu.sql("select inserted, deleted, unchanged, xid::text from meta.model_change order by run_at")
-    assert [row[:3] for row in recorded] == [(3, 0, 0), (0, 1, 2)]
-    assert menu.sql("select distinct xmin::text from marts.menu") == [(recorded[0][3],)]
+    recorded = menu.sql("select inserted, deleted, unchanged, reason, xid::text from meta.model_change order by run_at")
+    assert [row[:4] for row in recorded] == [(3, 0, 0, "first build"), (0, 1, 2, "new in till.menu")]
+    assert menu.sql("select distinct xmin::text from marts.menu") == [(recorded[0][4],)]
 
 
 def test_a_build_waits_for_another_of_the_same_model(menu: Any) -> None:
@@ -100,14 +104,14 @@ def test_a_build_waits_for_another_of_the_same_model(menu: Any) -> None:
     with menu.connect() as other, other.cursor() as cursor:
         cursor.execute("select pg_advisory_lock(hashtextextended('marts.menu', 19450))")
         assert "lock timeout" in menu.failure()
-    assert menu.build()["menu"] == "1 inserted, 1 deleted, 2 unchanged"
+    assert menu.build()["menu"] == "1 inserted, 1 deleted, 2 unchanged; new in till.menu"
 
 
 def test_columns_are_added_removed_and_retyped_in_place(menu: Any) -> None:
     oid = menu.sql("select 'marts.menu'::regclass::oid")
-    sql = "select id, price::numeric(9, 2) as price, upper(name) as label from public.menu"
-    menu.model("menu", f"{{{{ config(materialized='applied_difference', unique_key='id') }}}} {sql}")
-    assert menu.build()["menu"] == "3 inserted, 3 deleted, 0 unchanged"
+    sql = "select id, price::numeric(9, 2) as price, upper(name) as label from {{ source('till', 'menu') }}"
+    menu.model("menu", "{{ config(materialized='changed_facets', unique_key='id') }} " + sql)
+    assert menu.build()["menu"] == "3 inserted, 3 deleted, 0 unchanged; the model changed"
     assert menu.sql("select 'marts.menu'::regclass::oid") == oid
     assert menu.sql("select id, label from marts.menu order by 1") == [(1, "SOUP"), (2, "STEW"), (3, "TEA")]
     columns = menu.sql(
@@ -145,7 +149,7 @@ def test_a_key_that_identifies_no_row_is_refused(menu: Any, row: str, problem: s
 
 
 def test_a_model_without_a_grain_says_what_to_add(menu: Any) -> None:
-    menu.model("menu", "{{ config(materialized='applied_difference') }} select 1 as id")
+    menu.model("menu", "{{ config(materialized='changed_facets') }} select 1 as id")
     assert "menu has no grain. Add config(unique_key=" in menu.failure()
 
 
@@ -171,13 +175,13 @@ def test_contract_gives_types_and_refuses_what_breaks_it(menu: Any) -> None:
 
 def test_a_view_of_the_same_name_becomes_a_table(project: Any) -> None:
     project.sql("create view marts.one as select 1 as id")
-    project.model("one", "{{ config(materialized='applied_difference', unique_key='id') }} select 2 as id")
+    project.model("one", "{{ config(materialized='changed_facets', unique_key='id') }} select 2 as id")
     project.build()
     assert project.sql("select id from marts.one") == [(2,)]
 
 
 def test_scope_limits_what_is_compared_and_deleted(menu: Any) -> None:
-    """What the change-driven materialization will hand in: the new rows of some facets, and which facets those are."""
+    """As for the changed facets: their new rows, and which rows of the table are theirs."""
     (menu.folder / "macros/apply_part.sql").write_text("""
         {% macro apply_part() %}
           {%- set target = adapter.get_relation(target.database, 'marts', 'menu') -%}
