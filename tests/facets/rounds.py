@@ -187,7 +187,7 @@ class Rounds:
     def _killed(self) -> None:
         """dbt's connection is lost somewhere in a run: what was built stays, the rest follows in the next."""
         self._changes(self.rng.randint(1, 6))
-        killer = threading.Thread(target=self._kill, args=(self.rng.uniform(0.05, 0.8),))
+        killer = threading.Thread(target=self._kill, args=(self.rng.uniform(0.02, 0.6),))
         killer.start()
         try:
             self._run()
@@ -200,8 +200,13 @@ class Rounds:
         self._cycle()
 
     def _kill(self, delay: float) -> None:
+        """Some time after dbt connected, which takes a while on a busy machine."""
+        dbt = "from pg_stat_activity where application_name = 'dbt'"
+        give_up = time.monotonic() + 5
+        while not self._sql(f"select pid {dbt}") and time.monotonic() < give_up:
+            time.sleep(0.02)
         time.sleep(delay)
-        self._sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
+        self._sql(f"select pg_terminate_backend(pid) {dbt}")
 
     def _made_anew(self) -> None:
         """A source table is replaced by another, and watched again."""
