@@ -103,8 +103,7 @@ def test_keys_are_looked_for_in_the_changed_facets_and_publish_them(keys: Any) -
     )
     keys.model(
         "kinds",
-        "{{ config(materialized='changed_facets', unique_key=['source_id', 'kind'], facet=['source_id', 'kind'],"
-        " facet_from={'sales': ''}) }}"
+        "{{ config(materialized='changed_facets', unique_key=['source_id', 'kind'], facet=['source_id', 'kind']) }}"
         " select sales.source_id, kind, max(keys.id) as id from {{ ref('sales') }} as sales"
         " inner join {{ ref('keys_sale') }} as keys using (source_id, natural_key) group by 1, 2",
     )
@@ -115,7 +114,8 @@ def test_keys_are_looked_for_in_the_changed_facets_and_publish_them(keys: Any) -
     sell(keys, PLAIN, "a2")
     said = keys.build()
     assert said["keys_sale"] == "1 inserted, 0 deleted, 0 unchanged; 1 facet; new in sales"
-    assert said["kinds"] == "1 inserted, 1 deleted, 0 unchanged; 1 facet; new in keys_sale"
+    assert said["kinds"].startswith("1 inserted, 1 deleted, 0 unchanged; 1 facet; new in ")
+    assert "keys_sale" in said["kinds"]
     assert keys.sql("select kind, id = (select max(id) from {keys}.sale) from marts.kinds order by 1") == [
         ("a", True), ("b", False)
     ]  # fmt: skip
