@@ -61,12 +61,13 @@
 {% endmacro %}
 
 {#
-  facet_from of what is made of vendors' records: a changed record, and those that belong together with it (a payment's
-  order, a return's). A row's root_key is the key of the record that the others hang from.
+  facet_from of what is made of vendors' records: the `touched` records, by (source_id, root_key), and those that belong
+  together with them (a payment's order, a return's). Every way to name records has to pass through here: a slice that
+  showed an order without its payment would have the payment's row deleted.
 #}
-{% macro linked_records() -%}
+{% macro linked_records(touched='select source_id, natural_key as root_key from changed') -%}
   with recursive touched as (
-    select source_id, natural_key as root_key from changed
+    select source_id, root_key from ({{ touched }}) as named
     union
     select touched.source_id, link.linked_key
     from touched inner join raw_ledger.link as link on link.source_id = touched.source_id and link.key = touched.root_key
@@ -87,10 +88,11 @@
           select head.source_id, head.natural_key as root_key
           from changed inner join raw_ledger.head as head on keys.business_of(head.source_id) = changed.business
         ",
-        'int_site_currencies': "
+        'int_site_currencies': linked_records("
           select sales.source_id, sales.root_key
           from changed inner join " ~ sites ~ " as sales using (source_id, location_key)
-        "}) -%}
+        ")}) -%}
+    {%- if sites != 'this' -%}{%- do facet_from.update({sites: ''}) -%}{%- endif -%}
   {%- endif -%}
   {{ return(facet_from) }}
 {%- endmacro %}

@@ -4,7 +4,8 @@
   on the database (the vendors that a union finds there) and would take that for a change of the model.
 
   A mapping part → hash. The part '' is always used; a project whose models have parts that only some databases use (the
-  views of one vendor) names them by the macros part_of_model(node) and parts_in_use().
+  views of one vendor) names them by the macros part_of_model(node) and parts_in_use(); a part that is not in use has the
+  word `unused` for its hash.
 #}
 {% macro code_of_model(views) -%}
   {%- set own_part = {
@@ -15,14 +16,18 @@
     {%- do parts[''].append(column.name ~ ' ' ~ column.data_type ~ ' ' ~ column.constraints) -%}
   {%- endfor -%}
   {%- set in_use = context['parts_in_use']() if context.get('parts_in_use') else [] -%}
+  {%- set unused = [] -%}
   {%- for view in views -%}
     {%- set part = (context['part_of_model'](view) if context.get('part_of_model') else none) or '' -%}
     {%- if part == '' or part in in_use -%}
       {%- do parts.setdefault(part, []).extend(code_with_macros(view)) -%}
+    {%- else -%}
+      {%- do unused.append(part) -%}
     {%- endif -%}
   {%- endfor -%}
   {%- set hashes = {} -%}
   {%- for part, code in parts.items() -%}{%- do hashes.update({part: local_md5(code | sort | join('\n'))}) -%}{%- endfor -%}
+  {%- for part in unused -%}{%- do hashes.setdefault(part, 'unused') -%}{%- endfor -%}
   {{ return(hashes) }}
 {%- endmacro %}
 
@@ -46,9 +51,12 @@
   {%- do return(code) -%}
 {% endmacro %}
 
-{# Whether the code that a mark remembers is still the code; a part that is new here is no change of the others. #}
+{#
+  Whether the code that a mark remembers is still the code. A part that was unused then is no change: all that it reads
+  here is newer than the mark. One that the mark does not know came to the project since, and may read what is older.
+#}
 {% macro same_code(marked, current) %}
-  {%- for part, hash in current.items() if marked.get(part, hash) != hash -%}
+  {%- for part, hash in current.items() if hash != 'unused' and marked.get(part) not in [hash, 'unused'] -%}
     {%- do return(false) -%}
   {%- endfor -%}
   {%- do return('' in marked) -%}

@@ -67,7 +67,11 @@
 
 {# Feed of a node by its name: feed__fct_sale, feed__raw__orders. #}
 {% macro feed_relation(name) %}
-  {%- do return(meta_table(('feed__' ~ name | replace('.', '__'))[:63])) -%}
+  {%- if name | length > 46 -%}
+    {#- Postgres cuts names at 63 characters: two of them could come to be one -#}
+    {%- do exceptions.raise_compiler_error(name ~ ": too long a name to have a feed; at most 46 characters") -%}
+  {%- endif -%}
+  {%- do return(meta_table('feed__' ~ name | replace('.', '__'))) -%}
 {% endmacro %}
 
 {# Models that follow the feed of `node`, also through views. #}

@@ -45,9 +45,10 @@
   {%- elif mark['is_pruned'] -%}
     {%- do reading.update({'reason': 'its feeds do not reach back to its mark'}) -%}
   {%- else -%}
-    {#- a mark that names a feed it no longer follows would be found behind it for ever -#}
-    {%- set follows_less = seen_epochs.keys() | reject('in', feeds | map(attribute='label') | list) | list | length > 0 -%}
-    {%- do reading.update({'whole': false, 'since': mark['seen'], 'follows_less': follows_less}) -%}
+    {#- What the mark says about code and feeds is what the probe and the pruning go by: it is written again if that changed. -#}
+    {%- set same = namespace(it=fromjson(mark['code']) == code and seen_epochs | length == feeds | length) -%}
+    {%- for feed in feeds if seen_epochs[feed.label].filter != filter_of(feed) -%}{%- set same.it = false -%}{%- endfor -%}
+    {%- do reading.update({'whole': false, 'since': mark['seen'], 'stale_mark': not same.it}) -%}
     {%- do follow_changes(reading) -%}
   {%- endif -%}
   {%- do return(reading) -%}
@@ -57,7 +58,7 @@
 {% macro follow_changes(reading) %}
   {%- set with_news = feeds_with_news(reading.feeds, reading.since) -%}
   {%- if not with_news -%}
-    {%- do reading.update({'nothing': true, 'reason': 'nothing new', 'unseen': reading.follows_less}) -%}
+    {%- do reading.update({'nothing': true, 'reason': 'nothing new', 'unseen': reading.stale_mark}) -%}
     {%- do return(none) -%}
   {%- endif -%}
   {%- do reading.update({'reason': 'new in ' ~ with_news | map(attribute='name') | join(', '), 'unseen': true}) -%}
