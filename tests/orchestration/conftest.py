@@ -15,7 +15,7 @@ from orchestration.transform import Transform
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
 from sharding.settings import Settings
-from tests.orchestration.shop import Shop, open_shop, write_project
+from tests.orchestration.shop import SCHEMAS, Shop, open_shop, with_changed_facets, write_project
 
 FILES = {
     "dbt_project.yml": """
@@ -23,18 +23,22 @@ name: tiny
 profile: larder
 model-paths: [dbt_project/models]
 macro-paths: [macros]
+on-run-start: ["{{ prepare_changed_facets() }}"]
+on-run-end: ["{{ note_tests(results) }}", "{{ prune_feeds() }}"]
 models: {tiny: {+schema: marts}}
 """,
-    "macros/schemas.sql": """
-{% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or 'staging' }}{% endmacro %}
-""",
+    "macros/schemas.sql": SCHEMAS,
     "dbt_project/models/source_ids.sql": """
 {{ config(materialized='ephemeral') }}
-select id as source_id, name, '{{ target.name }}' as shard from {{ source('keys', 'source') }}
+select id as source_id, name, '{{ target.name }}'::text as shard from {{ source('keys', 'source') }}
 """,
     "dbt_project/models/dim_source.sql": """
-{{ config(materialized='table') }}
+{{ config(materialized='changed_facets', unique_key='source_id') }}
 select * from {{ ref('source_ids') }}
+""",
+    "dbt_project/models/dim_map.sql": """
+{{ config(materialized='changed_facets', unique_key='source_location_id') }}
+select source_location_id, location_id from {{ source('keys', 'location_map') }}
 """,
     "dbt_project/models/sum_source.sql": """
 {{ config(materialized='view') }}
@@ -43,11 +47,13 @@ select count(*) as sources from {{ ref('dim_source') }}
     "dbt_project/models/_models.yml": """
 sources:
   - name: keys
-    tables: [{name: source}]
+    tables:
+      - {name: source, config: {meta: {feed: {table: feed__source, beside: keys.source}}}}
+      - {name: location_map, config: {meta: {feed: {table: feed__location_map, beside: keys.location_map}}}}
 models:
   - name: dim_source
     columns:
-      - {name: name, data_tests: [not_null, {accepted_values: {arguments: {values: [pos, rota]}}}]}
+      - {name: name, data_tests: [not_null, {accepted_values: {arguments: {values: [pos, rota, desk, bar]}}}]}
 """,
 }
 
@@ -59,6 +65,7 @@ def tiny_project(tmp_path: Path) -> Path:
         path = tmp_path / "tiny" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    with_changed_facets(tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -91,17 +98,11 @@ def two_shards(make_shard: Callable[..., Shard], query: Callable[..., list[Any]]
 
 
 def add_source(query: Callable[..., list[Any]], shard: Shard, business: int, name: str) -> None:
-    """A source, and a feed row as a load would leave it."""
+    """A source, which the models read and follow."""
     query(
         shard,
-        f"""
-        with new as (
-            insert into {{keys}}.source (id, integration, name)
-            values ({{keys}}.reserve({business}, 1), 'vendor', '{name}') returning id
-        )
-        insert into {{raw}}.feed (integration, stream, source_id, natural_key, operation, version_id)
-        select 'vendor', 'orders', id, 'k', 'I', id from new
-        """,
+        "insert into {keys}.source (id, integration, name)"
+        f" values ({{keys}}.reserve({business}, 1), 'vendor', '{name}')",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -41,24 +42,37 @@ streams:
     paging: {type: cursor_query, cursor: next}
 """
 
+SCHEMAS = """
+{% macro generate_schema_name(custom_schema_name, node) -%}
+{{ env_var('LARDER_SCHEMA_PREFIX', '') }}{{ custom_schema_name or 'staging' }}
+{%- endmacro %}
+"""
+
 PROJECT = {
     "dbt_project.yml": """
 name: larder
 profile: larder
 model-paths: [dbt_project/models]
 macro-paths: [macros]
+on-run-start: ["{{ prepare_changed_facets() }}"]
+on-run-end: ["{{ note_tests(results) }}", "{{ prune_feeds() }}"]
 models:
   larder:
     staging: {+schema: staging, +materialized: view}
-    marts: {+schema: marts, +materialized: table}
+    marts: {+schema: marts, +materialized: changed_facets}
 """,
-    "macros/schemas.sql": """
-{% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or 'staging' }}{% endmacro %}
-""",
+    "macros/schemas.sql": SCHEMAS,
     "dbt_project/models/staging/acme/_acme.yml": """
 sources:
+  - name: raw_ledger
+    schema: raw
+    tables: [{name: feed}]
   - name: raw_acme
-    tables: [{name: sales_current}]
+    tables:
+      - name: sales_current
+        config:
+          meta:
+            feed: {name: raw, table: feed, beside: raw_ledger.feed, filter: "integration = 'acme' and stream = 'sales'"}
 """,
     "dbt_project/models/staging/acme/stg_acme__sales.sql": """
 select
@@ -69,13 +83,18 @@ select
 from {{ source('raw_acme', 'sales_current') }}
 """,
     "dbt_project/models/marts/fct_sale.sql": """
+{{ config(
+    unique_key=['location_id', 'natural_key'], facet=['location_id', 'natural_key'],
+    facet_from={'raw': 'select source_id as location_id, natural_key from changed'}) }}
 select * from {{ ref('stg_acme__sales') }}
 """,
     "dbt_project/models/marts/sum_sales_day.sql": """
-select location_id, business_date, 'USD'::text as currency, sum(total)::numeric(19, 4) as net_sales
+{{ config(unique_key=['location_id', 'business_date'], facet=['location_id', 'business_date']) }}
+select location_id, business_date, 'USD'::text as currency, coalesce(sum(total), 0)::numeric(19, 4) as net_sales
 from {{ ref('fct_sale') }} group by 1, 2
 """,
     "dbt_project/models/marts/forecast_sales_day.sql": """
+{{ config(materialized='table') }}
 select * from {{ source('python', 'forecast_sales_day') }}
 """,
     "dbt_project/models/marts/_marts.yml": """
@@ -133,12 +152,19 @@ class Shop:
             return cur.fetchall() if cur.description else []
 
 
+def with_changed_facets(project: Path) -> None:
+    """Give a project the macros by which its models follow changes."""
+    macros = Path(__file__).parents[2] / "macros" / "changed_facets"
+    shutil.copytree(macros, project / "macros" / macros.name, dirs_exist_ok=True)
+
+
 def write_project(folder: Path) -> None:
     """The dbt project in `folder / "project"` and the vendor's declaration in `folder / "integrations"`."""
     for name, text in {**PROJECT, "../integrations/acme/integration.yml": INTEGRATION}.items():
         path = folder / "project" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    with_changed_facets(folder / "project")
 
 
 def open_shop(

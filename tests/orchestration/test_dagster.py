@@ -113,17 +113,25 @@ def test_an_idle_shard_gets_no_event(shop: Shop, graph: Graph, instance: dg.Dags
 
 
 def test_a_failing_shard_is_red_alone(shop: Shop, graph: Graph, instance: dg.DagsterInstance) -> None:
-    shop.sell("cafe", "a", None)
+    shop.sell("cafe", "a", "3.10", day="someday")
     shop.sell("diner", "b", "7.25")
     assert not run(shop, graph, instance).success
-    assert states(instance, SALES) == ({"shard_2"}, {"shard_1"})
+    assert states(instance, FACT) == states(instance, SALES) == ({"shard_2"}, {"shard_1"})
     assert states(instance, raw_key("acme", "sales")) == ({"shard_1", "shard_2"}, set())
-    assert sorted(checks(instance, "not_null_fct_sale_total")) == [("shard_1", False), ("shard_2", True)]
 
     shop.now += timedelta(minutes=10)
     shop.sell("cafe", "a", "3.10")
     assert run(shop, graph, instance).success
+    assert states(instance, FACT) == states(instance, SALES) == ({"shard_1", "shard_2"}, set())
+
+
+def test_a_bad_row_is_a_red_check_and_stops_no_model(shop: Shop, graph: Graph, instance: dg.DagsterInstance) -> None:
+    shop.sell("cafe", "a", None)
+    shop.sell("cafe", "c", "2")
+    assert not run(shop, graph, instance).success
     assert states(instance, SALES) == ({"shard_1", "shard_2"}, set())
+    assert sorted(checks(instance, "not_null_fct_sale_total")) == [("shard_1", False), ("shard_2", True)]
+    assert shop.rows(0, "select net_sales from {marts}.sum_sales_day") == [(2,)]
 
 
 def test_a_refused_source_fails_its_check_and_not_the_run(
@@ -137,8 +145,11 @@ def test_a_refused_source_fails_its_check_and_not_the_run(
 def test_one_asset_on_one_shard_runs_again(shop: Shop, graph: Graph, instance: dg.DagsterInstance) -> None:
     run(shop, graph, instance)
     assert run(shop, graph, instance, AD_HOC, partition_key="shard_2", asset_selection=[SALES]).success
+    [skipped] = instance.fetch_observations(SALES, limit=50).records
+    assert skipped.partition_key == "shard_2", "it was asked, and had nothing to do"
     counts = {k: len(instance.fetch_materializations(k, limit=50).records) for k in (SALES, FACT)}
-    assert counts == {SALES: 3, FACT: 2}
+    assert counts == {SALES: 2, FACT: 2}
+    assert not instance.fetch_observations(FACT, limit=50).records
 
 
 def test_an_idle_tick_is_a_skip(shop: Shop, graph: Graph, instance: dg.DagsterInstance) -> None:

@@ -17,6 +17,13 @@ from sharding.model import Shard
 from tests.orchestration.conftest import add_source
 
 Query = Callable[..., list[Any]]
+MAPPED = """
+insert into keys.source_location (id, source_id, natural_key, parent_id)
+values (keys.make_id(1, 50), keys.make_id(1, 1), 'k', keys.make_id(1, 1));
+insert into keys.location (id, parent_id, name) values (keys.make_id(1, 51), keys.make_id(1, 0), 'here');
+insert into keys.location_map (source_location_id, location_id, rule, decided_by)
+values (keys.make_id(1, 50), keys.make_id(1, 51), 'approved', 'ada');
+"""
 
 
 def build(transform: Transform, *targets: Target, **choice: Any) -> dict[str, ShardBuild]:
@@ -47,24 +54,25 @@ def test_nothing_new_is_skipped_and_one_new_row_builds_that_shard_only(
     add_source(query, two_shards[1], 2, "pos")
     again = build(transform, *targets)
     assert again["shard_1"].state == "skipped"
-    assert (again["shard_2"].state, again["shard_2"].reason) == ("built", "new in raw: 1 vendor.orders")
+    assert (again["shard_2"].state, again["shard_2"].reason) == ("built", "new in keys.source")
 
 
 def test_a_commit_that_overlaps_the_build_is_seen_by_the_next_one(
-    transform: Transform, two_shards: tuple[Shard, Shard]
+    transform: Transform, two_shards: tuple[Shard, Shard], query: Query
 ) -> None:
+    """Both began before the build; the one that is seen has the higher number."""
     target = target_of(two_shards[0])
-    slow = psycopg2.connect(two_shards[0].dsn)
+    slow, new = psycopg2.connect(two_shards[0].dsn), "insert into keys.source (id, integration, name) values"
     with slow.cursor() as cur:
-        cur.execute(
-            "insert into raw.feed (integration, stream, source_id, natural_key, operation, version_id)"
-            " values ('vendor', 'orders', 1, 'k', 'I', 1)"
-        )
+        cur.execute(f"{new} (keys.make_id(1, 77), 'vendor', 'desk')")
+        query(two_shards[0], f"{new} (keys.make_id(1, 78), 'vendor', 'bar')")
         assert build(transform, target)["shard_1"].state == "built"
         assert transform.due([target]) == {}
     slow.commit()
     slow.close()
-    assert transform.due([target]) == {"shard_1": "new in raw: 1 vendor.orders"}
+    assert transform.due([target]) == {"shard_1": "new in keys.source"}
+    build(transform, target)
+    assert query(two_shards[0], "select count(*) from marts.dim_source") == [(3,)]
 
 
 def test_changed_models_maps_and_days_are_reasons_to_build(
@@ -73,9 +81,10 @@ def test_changed_models_maps_and_days_are_reasons_to_build(
     target = target_of(two_shards[0])
     at_noon = dataclasses.replace(transform, clock=lambda: datetime(2026, 3, 1, 12, tzinfo=UTC))
     build(at_noon, target)
-    query(two_shards[0], "insert into keys.change (what, key) values ('location_map', '1')")
-    assert at_noon.due([target]) == {"shard_1": "changed by a person: location_map"}
-    build(at_noon, target)
+    query(two_shards[0], MAPPED)
+    assert at_noon.due([target]) == {"shard_1": "new in keys.location_map"}
+    [built] = build(at_noon, target).values()
+    assert built.result is not None and [n.name for n in built.result.models] == ["dim_map"]
     tomorrow = dataclasses.replace(transform, clock=lambda: datetime(2026, 3, 2, 1, tzinfo=UTC))
     assert (at_noon.due([target]), tomorrow.due([target])) == ({}, {"shard_1": "a new day"})
     with (tiny_project / "dbt_project/models/sum_source.sql").open("a") as model:
@@ -101,7 +110,11 @@ def test_a_dead_shard_and_a_failing_one_leave_the_third_alone(
     }  # fmt: skip
     assert "accepted_values" in built["shard_1"].reason
     assert "refused" in built["shard_3"].reason
-    assert "shard_1" in transform.due([target_of(two_shards[0])]), "a build with a failed test is not the last good one"
+    assert query(two_shards[0], "select count(*) from marts.dim_source") == [(2,)], "a failed test stops no model"
+    assert transform.due([target_of(two_shards[0])]) == {}
+    add_source(query, two_shards[0], 1, "desk")
+    again = build(transform, target_of(two_shards[0]))["shard_1"]
+    assert again.state == "failed" and "accepted_values" in again.reason, "it is asked again, also of what was there"
 
 
 def test_a_worker_past_its_deadline_is_ended(
@@ -112,10 +125,10 @@ def test_a_worker_past_its_deadline_is_ended(
         "{{ config(materialized='table') }}\n"
         "select pg_sleep(case when '{{ target.name }}' = 'shard_1' then 60 else 0 end)::text as waited"
     )
-    transform = dataclasses.replace(transform, deadline=6)
+    transform = dataclasses.replace(transform, deadline=15)
     built = build(transform, *map(target_of, two_shards))
     assert built["shard_1"].state == "failed"
-    assert "not finished after 6 s" in built["shard_1"].reason
+    assert "not finished after 15 s" in built["shard_1"].reason
     assert built["shard_2"].state == "built"
 
 
