@@ -9,7 +9,8 @@
     )
 }}
 
--- Every day up to the one that now runs is a row, traded or not; a closed site ends with its last trade.
+-- Every day up to the one that now runs is a row, traded or not; a closed site ends with its last trade. Spend is on the ad
+-- account's calendar, whose day can begin before the location's.
 select
     trading.location_id,
     trading.currency,
@@ -21,6 +22,7 @@ select
     greatest(
         trading.sales_to,
         trading.labour_to,
+        trading.spend_to,
         case
             when locations.is_active then (clock.now at time zone locations.timezone - locations.day_start)::date
         end

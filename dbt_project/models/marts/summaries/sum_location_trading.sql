@@ -45,6 +45,7 @@ select
     min(business_date) filter (where subject = 'labour') as labour_from,
     min(business_date) filter (where subject = 'spend') as spend_from,
     max(business_date) filter (where subject = 'sales') as sales_to,
-    max(business_date) filter (where subject = 'labour') as labour_to
+    max(business_date) filter (where subject = 'labour') as labour_to,
+    max(business_date) filter (where subject = 'spend') as spend_to
 from known_days
 group by location_id, currency
