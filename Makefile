@@ -1,4 +1,4 @@
-# make demo · make test · make dagster · make bench · make clean — `make help` says more.
+# make demo · make test · make dagster · make bench · make rounds · make clean — `make help` says more.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -17,7 +17,7 @@ $(STAMP): uv.lock pyproject.toml
 	@$(UV) sync --quiet --frozen --inexact
 	@touch $@
 
-.PHONY: help install demo test lint dagster bench clean
+.PHONY: help install demo test lint dagster bench rounds clean
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -35,8 +35,11 @@ lint: $(STAMP)  ## ruff, mypy, sqlfluff and the generated files
 dagster: $(STAMP)  ## Dagster's UI on the same instance (Ctrl-C stops it)
 	@$(BIN)/larder dagster
 
-bench: $(STAMP)  ## the benchmark: bare COPY, ours, dlt's default
+bench: $(STAMP)  ## loads, the whole way, and summaries kept three ways; each beside its peer
 	@$(BIN)/python -m bench
+
+rounds: $(STAMP)  ## the long run of random changes against changed_facets (nightly): 1,000 rounds
+	@$(BIN)/python -m tests.facets.rounds --rounds 1000
 
 clean:  ## stop what this project started (only that) and remove its data
 	@if test -x $(BIN)/larder; then $(BIN)/larder clean --yes; else echo "nothing to clean"; fi
