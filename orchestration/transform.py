@@ -17,6 +17,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from ingestion.clock import real_time
+from orchestration.catalog import tidy_catalog
 from orchestration.mark import Look, code_fingerprint, look, set_day, set_mark, tell_read_through, tick
 from orchestration.results import GOOD, BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
@@ -168,6 +169,7 @@ class Transform:
             asked = (seen.whole or seen.new_day) and not choice.partial and result.error is None
             if asked and all(n.status in GOOD for n in result.python):
                 set_day(conn, target.schema, now)
+            tidy_catalog(conn)
             conn.close()  # gives the lease back
         except psycopg2.Error as error:
             return ShardBuild(target.name, "failed", _one_line(error), result, wall)
