@@ -96,7 +96,7 @@ def due_times(conn: Connection, source_ids: Sequence[int]) -> dict[tuple[int, st
 
 
 def read_through(conn: Connection, source_ids: Sequence[int]) -> dict[tuple[int, str], datetime]:
-    """When each stream of the sources was last read to the end of its window, whether or not it had anything to tell."""
+    """When each stream of the sources was last read to the end of its window, whether or not anything was in it."""
     with conn, conn.cursor() as cur:
         cur.execute(
             "select source_id, stream, read_at from control.cursors where source_id = any(%s) and read_at is not null",

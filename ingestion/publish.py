@@ -178,7 +178,7 @@ class _Work:
             self.run("analyze publish_key")
 
     def write_versions(self, integration: str, stream: str, links: Sequence[str]) -> None:
-        """Append the new versions of one stream with their links, and a row of operation D for each key that is gone."""
+        """Append the new versions of one stream with their links, and a row of operation D for each key gone."""
         table = f'"{self._raw}_{integration}"."{stream}"'
         self.run(sql.VERSIONS.replace("{table}", table), (self._attempt, integration, stream))
         if links:
