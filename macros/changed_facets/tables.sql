@@ -11,6 +11,9 @@
   {%- if execute and not follows_changes() -%}
     {%- do log('Target ' ~ target.name ~ ': development, in ' ~ target.schema ~ ' alone; models are computed whole', info=true) -%}
   {%- endif -%}
+  {%- if execute and follows_changes() -%}
+    {%- do log('Target ' ~ target.name ~ ': PRODUCTION', info=true) -%}
+  {%- endif -%}
   begin;
   select pg_advisory_xact_lock(hashtextextended('{{ meta_table('mark') }}', 0));
   create schema if not exists {{ adapter.quote(changed_facets_schema()) }};

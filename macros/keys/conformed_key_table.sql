@@ -28,23 +28,25 @@
   {%- do prepare_key_relation(map) -%}
 
   {%- set reading = start_reading(own.written, true) -%}
-  {%- set found = 0 -%}
+  {%- set found, withheld = 0, 0 -%}
   {%- if not reading.nothing -%}
     {%- call statement('main') -%}
       create temporary table {{ candidates }} on commit drop as
-      select candidate.*, route.business
+      select candidate.*, route.business, route.state = 'paused' as is_withheld
       from (
 {{ sql }}
       ) as candidate
       inner join {{ builtins.source('keys', 'route') }} as route
-        on route.business = {{ keys_function('business_of') }}(candidate.source_{{ entity }}_id) and route.state = 'active'
+        on route.business = {{ keys_function('business_of') }}(candidate.source_{{ entity }}_id)
+          and route.state in ('active', 'paused')
     {%- endcall -%}
     {%- set new_things -%}
       select distinct source_{{ entity }}_id, source_id, business from {{ candidates }} as candidate
-      where not exists (
+      where not is_withheld and not exists (
         select from {{ map.read }} as there where there.source_{{ entity }}_id = candidate.source_{{ entity }}_id
       )
     {%- endset -%}
+    {%- set withheld = run_query('select count(*) as n from ' ~ candidates ~ ' where is_withheld').rows[0]['n'] -%}
     {%- set found = run_query('select count(*) as n from (' ~ new_things ~ ') as new_things').rows[0]['n'] | int -%}
     {%- if found > 0 -%}
       {%- if not map.provisional -%}
@@ -55,7 +57,8 @@
       {%- endcall -%}
     {%- endif -%}
   {%- endif -%}
-  {%- if not reading.nothing or reading.unseen -%}{%- do finish_reading(reading, own.written) -%}{%- endif -%}
+  {#- as in key_table: while a business is paused, its new things wait -#}
+  {%- if (not reading.nothing or reading.unseen) and withheld == 0 -%}{%- do finish_reading(reading, own.written) -%}{%- endif -%}
   {%- do record_model_change({'inserted': found, 'deleted': 0, 'unchanged': 0}, reading) -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}

@@ -30,11 +30,13 @@
   {%- do prepare_key_relation(keys) -%}
 
   {%- set reading = start_reading(keys.written, true) -%}
-  {%- set new_rows = 0 -%}
+  {%- set new_rows, withheld = 0, 0 -%}
   {%- if not reading.nothing -%}
     {%- call statement('main') -%}
       {{ wanted_keys_sql(wanted, sql if reading.whole else sliced_sql(sql, reading.feeds), unique_key, parent, keys) }}
     {%- endcall -%}
+    {%- set withheld = run_query(
+        'with withheld as (delete from ' ~ wanted ~ ' where is_withheld returning 1) select count(*) as n from withheld').rows[0]['n'] -%}
     {%- set new_rows = run_query('select count(*) as n from ' ~ wanted).rows[0]['n'] | int -%}
     {%- if reading.whole and reading.marks -%}{%- do ensure_indexes_of_parents(reading.feeds) -%}{%- endif -%}
   {%- endif -%}
@@ -51,7 +53,8 @@
   {%- if not reading.nothing and reading.marks and feed_of(model).is_own -%}
     {%- do publish_changes(wanted, changes, false) -%}
   {%- endif -%}
-  {%- if not reading.nothing or reading.unseen -%}{%- do finish_reading(reading, keys.written) -%}{%- endif -%}
+  {#- The mark stays where it is while a paused business keeps rows back: they are drawn when its route is active again. -#}
+  {%- if (not reading.nothing or reading.unseen) and withheld == 0 -%}{%- do finish_reading(reading, keys.written) -%}{%- endif -%}
   {%- do record_model_change(changes, reading) -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
@@ -63,12 +66,12 @@
 {# The rows that the SELECT wants and the table has not. #}
 {% macro wanted_keys_sql(wanted, sql, unique_key, parent, keys) -%}
 create temporary table {{ wanted }} on commit drop as
-select distinct on ({{ unique_key | join(', ') }}) wanted.*
+select distinct on ({{ unique_key | join(', ') }}) wanted.*, route.state = 'paused' as is_withheld
 from (
 {{ sql }}
 ) as wanted
 inner join {{ builtins.source('keys', 'route') }} as route
-  on route.business = {{ keys_function('business_of') }}(wanted.{{ parent }}) and route.state = 'active'
+  on route.business = {{ keys_function('business_of') }}(wanted.{{ parent }}) and route.state in ('active', 'paused')
 where not exists (
   select from {{ keys.read }} as there
   where {% for column in unique_key %}there.{{ column }} = wanted.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
