@@ -10,7 +10,6 @@ from tests.facets.driver import DbtFailed, Project
 from tests.facets.rounds import HAND, Different, Rounds
 
 LATE = {"late_commit": 1}  # transactions that are open while a cycle runs
-WRITERS = {"writers": 1}  # threads that write while a cycle runs
 ANY = {"plain": 2, "partial": 1}
 
 # name → file of the macros, the text there, what stands there instead, the kinds of rounds that show it
@@ -42,13 +41,6 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, int]]] = {
         "none if reading.whole else in_facets()",
         "none if reading.whole else in_facets() | replace('from facets', 'from ' ~ result_relation)",
         ANY,
-    ),
-    # What commits between the look at the feeds and the end of the build was not looked at.
-    "the mark says what the end of the build sees": (
-        "reading.sql",
-        "'{{ model.name }}', '{{ reading.snapshot }}', {{ reading.cluster }}",
-        "'{{ model.name }}', pg_current_snapshot(), {{ reading.cluster }}",
-        WRITERS,
     ),
 }
 
