@@ -231,8 +231,11 @@ def test_a_test_in_sql_says_which_rows_it_is_about(tested: Any) -> None:
     tested.test()
     tested.sql("insert into marts.fct_line values (900, 1, '2025-03-04', 0)")
     tested.test()
-    tested.sql("insert into public.line values (901, 1, '2025-03-04', 0)")
+    tested.sql("insert into public.line values (901, 2, '2025-03-04', 0)")
     tested.build()
+    with pytest.raises(AssertionError, match="Got 1 result"):
+        tested.test()
+    tested.sql("insert into marts.fct_line values (902, 2, '2025-03-04', 0)")
     with pytest.raises(AssertionError, match="Got 2 results"):
         tested.test()
 
