@@ -83,6 +83,8 @@ def spans(stream: Stream, position: Position, now: datetime, first: datetime | N
         return
     start = position.value or first or now - cursor.initial
     start = min(start, now - max(cursor.restatement, cursor.lag))  # also when the clock was set back
+    if cursor.max_age is not None:
+        start = max(start, now - cursor.max_age)
     start, now = floor_time(start, cursor.format), floor_time(now, cursor.format)
     while True:
         end = _end(cursor, start, now)
@@ -90,6 +92,17 @@ def spans(stream: Stream, position: Position, now: datetime, first: datetime | N
         if end >= now:
             return
         start = end + timedelta(days=1) if cursor.grain == "date" else end
+
+
+def halves(stream: Stream, span: Span) -> tuple[Span, Span] | None:
+    """A window in two, one after the other; None where it cannot be cut any more."""
+    if stream.cursor is None or span.start is None or span.end is None:
+        return None
+    middle = floor_time(span.start + (span.end - span.start) / 2, stream.cursor.format)
+    follows = middle + timedelta(days=1) if stream.cursor.grain == "date" else middle
+    if (middle == span.start and stream.cursor.grain != "date") or follows > span.end:
+        return None
+    return Span(span.start, middle, middle), Span(follows, span.end, span.resume)
 
 
 def _end(cursor: CursorSpec, start: datetime, now: datetime) -> datetime:

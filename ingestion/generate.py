@@ -124,6 +124,8 @@ def capability_page(specs: Iterable[IntegrationSpec]) -> str:
             "minor_units": "integers of the smallest unit",
             "decimal": "decimal numbers",
             "decimal_string": "decimals as text",
+            "micros": "millionths of the unit",
+            "none": "none",
         }[spec.money]
         lines += [
             "",

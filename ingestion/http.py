@@ -1,5 +1,6 @@
 """One vendor request, sent until it is answered or patience ends: auth, budget, retries, error signs."""
 
+import base64
 import email.utils
 import hashlib
 import json
@@ -7,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
@@ -19,8 +20,17 @@ from ingestion.blocks import HttpEvidence
 from ingestion.budget import Budget, shared_budget
 from ingestion.errors import ConfigError, CredentialsError, LarderError, VendorError
 from ingestion.page import Page
-from ingestion.source import SourceRef, secret_values
-from ingestion.spec import BearerAuth, ErrorClass, IntegrationSpec, LoginAuth, QueryTokenAuth
+from ingestion.source import SourceRef, base_url_of, secret_values
+from ingestion.spec import (
+    BasicAuth,
+    BearerAuth,
+    ErrorClass,
+    HeaderAuth,
+    IntegrationSpec,
+    LoginAuth,
+    OAuthRefreshAuth,
+    QueryTokenAuth,
+)
 
 MAX_PAGE = 256 * 1024 * 1024
 _BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
@@ -35,14 +45,17 @@ class Request:
 
     method: str
     url: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)  # a sequence is a repeated parameter
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    as_form: bool = False  # the body as a form instead of JSON
 
     @property
     def address(self) -> str:
         """URL with parameters."""
-        return f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(self.params)}" if self.params else self.url
+        if not self.params:
+            return self.url
+        return f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(self.params, doseq=True)}"
 
 
 class CursorExpiredError(VendorError):
@@ -70,7 +83,7 @@ class Client:
         """`patience`: seconds that one request may spend on waiting and retrying in all."""
         self._spec, self._source, self._patience, self._sleep = spec, source, patience, sleep
         self._secrets = secret_values(source, spec)
-        self.base_url = str(source.config.get("base_url", spec.base_url)).rstrip("/")
+        self.base_url = base_url_of(source, spec)
         fingerprint = hashlib.sha256("\0".join([self.base_url, *self._secrets.values()]).encode()).hexdigest()
         rate = source.config.get("requests_per_second")
         self._budget: Budget = (
@@ -111,7 +124,7 @@ class Client:
             problem, wait = self._try(request, public)
             if isinstance(problem, Page):
                 return problem
-            if isinstance(problem, CredentialsError) and isinstance(self._spec.auth, LoginAuth) and logins == 0:
+            if isinstance(problem, CredentialsError) and self._takes_tokens and logins == 0:
                 logins += 1
                 self._tokens.forget()
                 continue
@@ -175,7 +188,10 @@ class Client:
         self._requests += 1
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._spec.headers, **request.headers}
         body = None
-        if request.body is not None:
+        if request.body is not None and request.as_form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(request.body).encode()
+        elif request.body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(request.body).encode()
         response = _pool.request(
@@ -199,28 +215,58 @@ class Client:
         return _Answer(response.status, response.headers, b"".join(chunks))
 
     def _signed(self, request: Request) -> Request:
+        request = _with_headers(
+            request, {header: self._secrets[secret] for header, secret in self._spec.secret_headers.items()}
+        )
         match self._spec.auth:
             case BearerAuth(secret=secret):
-                return _with_bearer(request, self._secrets[secret])
+                return _with_headers(request, {"Authorization": f"Bearer {self._secrets[secret]}"})
+            case HeaderAuth(secret=secret, header=header, prefix=prefix):
+                return _with_headers(request, {header: prefix + self._secrets[secret]})
+            case BasicAuth(secret=secret, user=user):
+                pair = base64.b64encode(f"{user}:{self._secrets[secret]}".encode()).decode()
+                return _with_headers(request, {"Authorization": f"Basic {pair}"})
             case QueryTokenAuth(secret=secret, param=param):
                 url = _without_param(request.url, param)
                 return replace(request, url=url, params={**request.params, param: self._secrets[secret]})
-            case LoginAuth() as auth:
-                return _with_bearer(request, self._tokens.get(lambda: self._log_in(auth)))
+            case LoginAuth() as login:
+                token = self._tokens.get(lambda: self._log_in(login))
+                return _with_headers(request, {login.header: login.prefix + token})
+            case OAuthRefreshAuth() as oauth:
+                token = self._tokens.get(lambda: self._refresh(oauth))
+                return _with_headers(request, {"Authorization": f"Bearer {token}"})
+
+    @property
+    def _takes_tokens(self) -> bool:
+        """Whether a refused token can be replaced by a new one."""
+        return isinstance(self._spec.auth, LoginAuth | OAuthRefreshAuth)
 
     def _log_in(self, auth: LoginAuth) -> tuple[str, float]:
         body = {**auth.fields, **{name: self._secrets[secret] for name, secret in auth.secrets.items()}}
-        url = f"{self.base_url}{auth.path}"
-        answer = self._exchange(Request("POST", url, body=body))
-        page = Page(answer.body, answer.headers, url, self._source.check_command)
+        return self._new_token(Request("POST", f"{self.base_url}{auth.path}", body=body), auth.token, auth.expires_in)
+
+    def _refresh(self, auth: OAuthRefreshAuth) -> tuple[str, float]:
+        body = {
+            "grant_type": "refresh_token",
+            "client_id": self._secrets[auth.client_id],
+            "client_secret": self._secrets[auth.client_secret],
+            "refresh_token": self._secrets[auth.refresh_token],
+        }
+        url = str(self._source.config.get("token_url", auth.url))
+        return self._new_token(Request("POST", url, body=body, as_form=True), "access_token", "expires_in")
+
+    def _new_token(self, request: Request, token_at: str, lifetime_at: str | None) -> tuple[str, float]:
+        """A token and its lifetime in seconds."""
+        answer = self._exchange(request)
+        page = Page(answer.body, answer.headers, request.url, self._source.check_command)
         if self._meaning(answer, page) is not None:
             if answer.status in (400, 401, 403):
                 raise self._refused(answer.status, self._excerpt(answer.body))
             raise HTTPError(f"the login answered HTTP {answer.status}")
-        token = page.text(auth.token)
+        token = page.text(token_at)
         if token is None:
-            raise page.malformed(f"it has no {auth.token!r}")
-        lifetime = page.text(auth.expires_in) if auth.expires_in else None
+            raise page.malformed(f"it has no {token_at!r}")
+        lifetime = page.text(lifetime_at) if lifetime_at else None
         return token, float(int(lifetime)) if lifetime and lifetime.isdigit() else 3600.0
 
     def _meaning(self, answer: _Answer, page: Page) -> ErrorClass | None:
@@ -308,8 +354,8 @@ class _TokenCache:
             self._token = None
 
 
-def _with_bearer(request: Request, token: str) -> Request:
-    return replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+def _with_headers(request: Request, headers: Mapping[str, str]) -> Request:
+    return replace(request, headers={**request.headers, **headers})
 
 
 def _without_param(url: str, param: str) -> str:

@@ -112,7 +112,10 @@ def is_due(due_at: datetime | None, cadence: timedelta, now: datetime) -> bool:
 
 
 def due_streams(conn: Connection, source_id: int, spec: IntegrationSpec, now: datetime) -> list[Stream]:
-    """The streams of a source whose time has come by the given clock, in the spec's order."""
+    """The streams of a source whose time has come by the given clock, in the spec's order; none while the vendor has
+    closed."""
+    if spec.allowed_hours is not None and spec.allowed_hours.opens_at(now) != now:
+        return []
     due_at = due_times(conn, [source_id])
     return [stream for stream in spec.streams if is_due(due_at.get((source_id, stream.name)), stream.cadence, now)]
 

@@ -10,6 +10,7 @@ from ingestion.page import Page
 from ingestion.spec import (
     CursorPaging,
     NextUrlPaging,
+    OffsetPaging,
     PageNumberPaging,
     Paging,
     SinglePage,
@@ -17,6 +18,10 @@ from ingestion.spec import (
 )
 
 MAX_PAGES = 100_000
+
+
+class TooManyError(Exception):
+    """The answer goes on beyond the offset that the vendor serves: the window is to be read in parts."""
 
 
 class Pager:
@@ -31,12 +36,12 @@ class Pager:
         """Every page of `request`, each exactly once where the vendor keeps still.
 
         Raises VendorError when the vendor sends the same cursor, URL or numbered page again (a loop would not end),
-        and what `Client.send` raises.
+        TooManyError before a page is yielded, and what `Client.send` raises.
         """
         match self._paging:
             case SinglePage():
                 yield self._client.send(request)
-            case PageNumberPaging() as paging:
+            case PageNumberPaging() | OffsetPaging() as paging:
                 yield from self._numbered(paging, request)
             case CursorPaging() | NextUrlPaging() | TokenHeaderPaging() as paging:
                 yield from self._linked(paging, request)
@@ -62,25 +67,36 @@ class Pager:
                 case _:
                     following = replace(request, params={**request.params, paging.send_as: link})
 
-    def _numbered(self, paging: PageNumberPaging, request: Request) -> Iterator[Page]:
+    def _numbered(self, paging: PageNumberPaging | OffsetPaging, request: Request) -> Iterator[Page]:
         """Numbered pages, read from the last to the first.
 
         A record that is changed while its window is read leaves the window, and every later record moves up by one.
         Read forwards, the one that moves from page k+1 to page k is never seen; backwards it is at worst seen twice.
         """
+        beyond = MAX_PAGES
+        if isinstance(paging, OffsetPaging) and paging.max_offset is not None:
+            beyond = paging.max_offset // paging.size + 1  # the first page that the vendor does not serve
 
         def fetch(number: int) -> Page:
-            return self._client.send(replace(request, params={**request.params, paging.send_as: str(number)}))
+            return self._client.send(_with(request, paging, number))
 
-        first = last = fetch(paging.first)
-        if self._count(first) < paging.size:
+        first = last = fetch(0)
+        told = _told_pages(paging, first)
+        if told == 1 or (told is None and self._count(first) < paging.size):
             yield first
             return
-        full, short, step = paging.first, 0, 1  # page `full` is full, page `short` is not
+        full, short, step = 0, 0, 1  # page `full` is full, page `short` is not; counted from 0
+        if told is not None:
+            full, short = told - 2, told - 1
+            last = fetch(short)
         number = max(self._guess, full + 1)
         while short - full != 1:
+            if number >= beyond:
+                if full == beyond - 1:
+                    raise self._too_many(paging, first)
+                number = beyond - 1
             page = fetch(number)
-            if page.body == first.body or number > MAX_PAGES:
+            if page.body == first.body:
                 raise self._endless(page)
             if self._count(page) < paging.size:
                 short, last = number, page
@@ -91,13 +107,38 @@ class Pager:
             step *= 2
         self._guess = short
         yield last
-        for number in range(full, paging.first - 1, -1):
+        page = first
+        for number in range(full, -1, -1):
+            page = fetch(number)
+            yield page
+        for number in range(short + 1, _told_pages(paging, page) or 0):  # came about meanwhile
             yield fetch(number)
+
+    def _too_many(self, paging: PageNumberPaging | OffsetPaging, page: Page) -> Exception:
+        return TooManyError() if isinstance(paging, OffsetPaging) else self._endless(page)
 
     def _endless(self, page: Page) -> VendorError:
         return VendorError(
             f"{page.url} leads back to a page that was already read: the pages never end", next_command=self._again
         )
+
+
+def _with(request: Request, paging: PageNumberPaging | OffsetPaging, number: int) -> Request:
+    """The request of a page, counted from 0."""
+    value = number * paging.size if isinstance(paging, OffsetPaging) else paging.first + number
+    if paging.send_in == "body":
+        return replace(request, body={**(request.body or {}), paging.send_as: value})
+    return replace(request, params={**request.params, paging.send_as: str(value)})
+
+
+def _told_pages(paging: PageNumberPaging | OffsetPaging, page: Page) -> int | None:
+    """How many pages there are (1 at least), where the vendor tells."""
+    if isinstance(paging, OffsetPaging) or paging.pages is None:
+        return None
+    text = page.text(paging.pages)
+    if text is None or not text.isdigit():
+        raise page.malformed(f"it has no number of pages at {paging.pages!r}")
+    return max(1, int(text))
 
 
 def _link(paging: CursorPaging | NextUrlPaging | TokenHeaderPaging, page: Page) -> str | None:

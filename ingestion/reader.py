@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from ingestion.cursors import Span
 from ingestion.http import Request
 from ingestion.page import Page, at, text_at, with_context
 from ingestion.spec import IntegrationSpec, Stream
@@ -54,7 +55,7 @@ def calls(
                 Request(
                     method=stream.method,
                     url=f"{base_url}{fill(stream.path, filled)}",
-                    params={name: str(value) for name, value in fill(stream.params, filled).items()},
+                    params={name: _param(value) for name, value in fill(stream.params, filled).items()},
                     headers=fill(stream.headers, filled),
                     body=None if stream.body is None else fill(stream.body, filled),
                 ),
@@ -62,12 +63,26 @@ def calls(
             )
 
 
+def _param(value: Any) -> str | list[str]:
+    return [str(element) for element in value] if isinstance(value, list) else str(value)
+
+
 class Lines:
     """Lines of one window, in order, without records that an earlier block of the overlap already has."""
 
-    def __init__(self, spec: IntegrationSpec, stream: Stream, seen: frozenset[str], resume: datetime) -> None:
-        """`resume`: where the next window will begin, so that its overlap can be remembered."""
-        self._spec, self._stream, self._seen, self._resume = spec, stream, seen, resume
+    def __init__(
+        self,
+        spec: IntegrationSpec,
+        stream: Stream,
+        seen: frozenset[str],
+        span: Span,
+        completed: Callable[[bytes], bytes],
+    ) -> None:
+        """`completed` gives a record whose lists the vendor cut its whole lists."""
+        self._spec, self._stream, self._seen, self._resume = spec, stream, seen, span.resume
+        self._completed = completed
+        self._oldest = span.start if stream.newest_first else None
+        self.passed = False  # newest first: the window's start was passed, all that follows is older
         self._overlaps = stream.cursor is not None and stream.modified is not None and not stream.complete
         self.newest: datetime | None = None  # latest modification seen
         self._edge: dict[str, datetime] = {}
@@ -78,7 +93,10 @@ class Lines:
         lines: list[bytes] = []
         on_page: set[bytes] = set()
         for record in page.records(self._stream.records, may_be_absent=self._spec.omits_empty):
-            line = with_context(record, context) if context else record
+            if self._is_older(record):
+                continue
+            whole = self._completed(record)
+            line = with_context(whole, context) if context else whole
             mark = hashlib.blake2b(line, digest_size=12).digest()
             if mark in self._previous or mark in on_page:
                 continue  # the vendor moved it to the next page while we were reading
@@ -89,6 +107,14 @@ class Lines:
         self._previous = on_page
         lines.append(b"")
         return b"\n".join(lines), len(lines) - 1
+
+    def _is_older(self, record: bytes) -> bool:
+        if self._oldest is None:
+            return False
+        moment = self.modified(record)
+        older = moment is not None and moment < self._oldest
+        self.passed = self.passed or older
+        return older
 
     def _known(self, line: bytes, digest: str) -> bool:
         moment = self.modified(line)

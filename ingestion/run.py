@@ -13,10 +13,11 @@ from ingestion import cursors, index
 from ingestion.blocks import BlockStore, Manifest, Window
 from ingestion.cursors import Position, Span
 from ingestion.draft import Draft
-from ingestion.errors import CredentialsError, LarderError
+from ingestion.errors import ConfigError, CredentialsError, LarderError, VendorError
 from ingestion.http import Client, CursorExpiredError
+from ingestion.nested import NestedLists
 from ingestion.page import Page
-from ingestion.paging import Pager
+from ingestion.paging import Pager, TooManyError
 from ingestion.reader import Lines, calls, field_values
 from ingestion.source import SourceRef, since
 from ingestion.spec import IntegrationSpec, Stream
@@ -81,6 +82,12 @@ class Extraction:
         self._values: dict[tuple[str, str], list[str]] = {}  # (stream, field) → what this run read there
 
     def run(self) -> list[StreamResult]:
+        opening = opens_at(self.spec, self.clock())
+        if opening is not None and self.options.force:
+            raise ConfigError(
+                f"{self.spec.title} may be asked from {opening:%Y-%m-%d %H:%M} UTC on: it has allowed hours",
+                next_command=self.source.extract_command,
+            )
         due_now = index.due_streams(self.conn, self.source.source_id, self.spec, self.clock())
         results: list[StreamResult] = []
         for stream in self.spec.streams:
@@ -154,6 +161,14 @@ class Extraction:
         return Pager(self.client, stream.paging, count, self.source.extract_command)
 
 
+def opens_at(spec: IntegrationSpec, now: datetime) -> datetime | None:
+    """When a vendor with allowed hours may be asked next; None: now."""
+    if spec.allowed_hours is None:
+        return None
+    opening = spec.allowed_hours.opens_at(now)
+    return None if opening == now else opening
+
+
 class StreamRun:
     """One stream, window by window, each batch of sites from its own position."""
 
@@ -165,6 +180,13 @@ class StreamRun:
         self.observed = self.last.observed_at if self.last else datetime.min.replace(tzinfo=UTC)
         self.draft = Draft(extraction.conn, extraction.store, extraction.source, extraction.spec, stream)
         self.pager = extraction.pager(stream)
+        self.nested = NestedLists(
+            extraction.client,
+            extraction.spec,
+            stream,
+            extraction.source.config,
+            extraction.source.extract_command,
+        )
         self.manifests: list[Manifest] = []
         self.cut_at: Position | None = None  # of the window that is being read
         self.records = self.requests = self.retries = 0
@@ -174,6 +196,7 @@ class StreamRun:
     def read_all(self) -> None:
         """Read every batch of sites up to now. The failure of one batch stops no other."""
         now = self.x.clock()
+        finished = True
         try:
             batches = cursors.batches(self.stream, self.cursor, self.x.sites(self.stream))
         except LarderError as error:
@@ -183,6 +206,9 @@ class StreamRun:
         for sites, position in batches:
             try:
                 for span in cursors.spans(self.stream, position, now, since(self.x.source)):
+                    if opens_at(self.x.spec, self.x.clock()) is not None:
+                        finished = False  # the rest when the vendor opens again; the stream stays due
+                        break
                     position = self._read_span(sites, position, span)
                     read += 1
             except LarderError as error:
@@ -198,7 +224,7 @@ class StreamRun:
                     )
                 )
                 break
-        if self.error is None:
+        if self.error is None and finished:
             index.set_read(self.x.conn, *self.key, now, now + self.stream.cadence)
 
     def result(self) -> StreamResult:
@@ -239,13 +265,29 @@ class StreamRun:
                     raise
                 if self.cut_at is not None:
                     position, span = self.cut_at, replace(span, start=self.cut_at.value)
+            except TooManyError:
+                self.draft.discard()
+                return self._read_halves(sites, position, span)
             finally:
                 self.draft.discard()
         raise AssertionError("unreachable")
 
+    def _read_halves(self, sites: tuple[str, ...], position: Position, span: Span) -> Position:
+        """Read a window that has more records than the vendor serves for one request."""
+        halves = cursors.halves(self.stream, span)
+        if halves is None:
+            raise VendorError(
+                f"{self.x.spec.title} has more records of {self.stream.name} from {span.start} to {span.end} "
+                "than it serves",
+                next_command=self.x.source.extract_command,
+            )
+        for half in halves:
+            position = self._read_span(sites, position, half)
+        return position
+
     def _read_once(self, sites: tuple[str, ...], position: Position, span: Span) -> Position:
         self.observed = max(self.x.clock(), self.observed + timedelta(microseconds=1))
-        lines = Lines(self.x.spec, self.stream, position.seen, span.resume)
+        lines = Lines(self.x.spec, self.stream, position.seen, span, self.nested.completed)
         requests = list(
             calls(
                 self.x.spec,
@@ -274,6 +316,8 @@ class StreamRun:
                     cut = lines.cut()
                     self._commit(sites, replace(span, start=start, end=cut, resume=cut), lines)
                     start, self.cut_at = cut, Position(cut, frozenset(lines.overlap(cut)))
+                if lines.passed:
+                    break
         self._finish(sites, replace(span, start=start), lines)
         for field in wanted:
             self.x.remember(self.stream, field, found[field])

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ingestion.errors import ConfigError, CredentialsError
-from ingestion.spec import BearerAuth, IntegrationSpec, LoginAuth, QueryTokenAuth
+from ingestion.spec import IntegrationSpec, LoginAuth, OAuthRefreshAuth
+from ingestion.template import fill
 
 # Settings that every source may have, whatever its integration.
 COMMON_SETTINGS = ("base_url", "since", "requests_per_second")
+_TOKEN_URL = "token_url"  # besides, of those that exchange a refresh token
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SourceRef:
 def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
     """Raise ConfigError or CredentialsError for a setting or secret that is missing, unknown or of a wrong kind."""
     again = source.check_command
-    known = {*spec.config, *COMMON_SETTINGS}
+    known = {*spec.config, *COMMON_SETTINGS, *([_TOKEN_URL] if isinstance(spec.auth, OAuthRefreshAuth) else [])}
     unknown = sorted(set(source.config) - known)
     if unknown:
         raise ConfigError(
@@ -61,9 +63,12 @@ def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
         elif isinstance(value, list) != setting.is_list:
             kind = "a list" if setting.is_list else "one value"
             raise ConfigError(f"source {source.label}: the setting {name!r} must be {kind}", next_command=again)
-    base_url = str(source.config.get("base_url", spec.base_url))
-    if not re.match(r"https?://[^/\s]+", base_url):
-        raise ConfigError(f"source {source.label}: base_url {base_url!r} is not a web address", next_command=again)
+    addresses = {"base_url": base_url_of(source, spec)}
+    if _TOKEN_URL in source.config:
+        addresses[_TOKEN_URL] = str(source.config[_TOKEN_URL])
+    for name, address in addresses.items():
+        if not re.match(r"https?://[\w.:\[\]-]+(/|$)", address):
+            raise ConfigError(f"source {source.label}: {name} {address!r} is not a web address", next_command=again)
     rate = source.config.get("requests_per_second", 1)
     if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
         raise ConfigError(f"source {source.label}: requests_per_second must be a whole number ≥ 1", next_command=again)
@@ -71,13 +76,22 @@ def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
     secret_values(source, spec)
 
 
+def base_url_of(source: SourceRef, spec: IntegrationSpec) -> str:
+    """Where the source is asked: its own `base_url`, else the integration's with the source's settings filled in."""
+    settings = {f"config.{name}": source.config.get(name, "") for name in spec.config}
+    return str(source.config.get("base_url") or fill(spec.base_url, settings)).rstrip("/")
+
+
 def secrets_of(spec: IntegrationSpec) -> tuple[str, ...]:
     """Names of the secrets that a source of this integration needs."""
     match spec.auth:
-        case BearerAuth(secret=secret) | QueryTokenAuth(secret=secret):
-            return (secret,)
         case LoginAuth(secrets=secrets):
-            return tuple(secrets.values())
+            names = tuple(secrets.values())
+        case OAuthRefreshAuth() as auth:
+            names = (auth.client_id, auth.client_secret, auth.refresh_token)
+        case auth:
+            names = (auth.secret,)
+    return tuple(dict.fromkeys((*names, *spec.secret_headers.values())))
 
 
 def secret_values(source: SourceRef, spec: IntegrationSpec) -> dict[str, str]:

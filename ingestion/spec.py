@@ -7,8 +7,9 @@ value), `{parent}` the parent record's key, `{from}` and `{to}` the window's end
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -27,10 +28,22 @@ Entity = Literal[
     "shift",
     "wage",
     "ad_spend",
+    "review",
+    "mailing",
 ]
 THINGS: frozenset[Entity] = frozenset({"location", "employee", "item", "campaign", "wage"})  # what is, not what happens
 ErrorClass = Literal["vendor", "credentials", "throttled", "config", "cursor_expired"]
-TimeFormat = Literal["iso_z", "iso_ms_offset", "iso_offset", "date", "epoch_ms", "epoch_s"]
+TimeFormat = Literal[
+    "iso_z",
+    "iso_ms_offset",
+    "iso_offset",
+    "iso_seconds_z",
+    "iso_seconds_offset",
+    "rfc2822",
+    "date",
+    "epoch_ms",
+    "epoch_s",
+]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -63,7 +76,7 @@ Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class BearerAuth(_Model):
@@ -81,8 +94,35 @@ class QueryTokenAuth(_Model):
     param: str = "access_token"
 
 
+class HeaderAuth(_Model):
+    """The secret in a header of the vendor's own."""
+
+    type: Literal["header"]
+    secret: str = "access_token"
+    header: str
+    prefix: str = ""
+
+
+class BasicAuth(_Model):
+    """HTTP Basic: a fixed user name, the secret as password."""
+
+    type: Literal["basic"]
+    secret: str = "api_key"
+    user: str
+
+
+class OAuthRefreshAuth(_Model):
+    """A refresh token is exchanged for bearer tokens that live an hour or so (RFC 6749, section 6)."""
+
+    type: Literal["oauth_refresh"]
+    url: str  # of the token endpoint; a source's `token_url` replaces it
+    client_id: str = "client_id"  # names of the secrets
+    client_secret: str = "client_secret"
+    refresh_token: str = "refresh_token"
+
+
 class LoginAuth(_Model):
-    """POST the secrets, take a bearer token from the answer, take a new one when it expires or is refused."""
+    """POST the secrets, take a token from the answer, take a new one when it expires or is refused."""
 
     type: Literal["login"]
     path: str
@@ -90,9 +130,13 @@ class LoginAuth(_Model):
     fields: dict[str, str] = {}  # fixed fields of the login body
     token: str  # where the token is in the answer
     expires_in: str | None = None  # where its lifetime in seconds is
+    header: str = "Authorization"  # how the token is sent
+    prefix: str = "Bearer "
 
 
-Auth = Annotated[BearerAuth | QueryTokenAuth | LoginAuth, Field(discriminator="type")]
+Auth = Annotated[
+    BearerAuth | QueryTokenAuth | HeaderAuth | BasicAuth | OAuthRefreshAuth | LoginAuth, Field(discriminator="type")
+]
 
 
 class RateLimit(_Model):
@@ -133,12 +177,24 @@ class CursorPaging(_Model):
 
 
 class PageNumberPaging(_Model):
-    """`page=1, 2, …` until a page is shorter than its size."""
+    """`page=1, 2, …` until a page is shorter than its size, or up to the number of pages that the answer tells."""
 
     type: Literal["page_number"]
     send_as: str = "page"
+    send_in: Literal["query", "body"] = Field(default="query", alias="in")
     size: int = Field(gt=0)
     first: int = 1
+    pages: str | None = None  # where the number of pages is in the answer
+
+
+class OffsetPaging(_Model):
+    """`offset=0, size, 2·size, …` until a page is shorter than its size."""
+
+    type: Literal["offset"]
+    send_as: str = "offset"
+    send_in: Literal["query", "body"] = Field(default="query", alias="in")
+    size: int = Field(gt=0)
+    max_offset: int | None = None  # the vendor refuses offsets beyond it: a longer window is read in halves
 
 
 class NextUrlPaging(_Model):
@@ -157,7 +213,8 @@ class TokenHeaderPaging(_Model):
 
 
 Paging = Annotated[
-    SinglePage | CursorPaging | PageNumberPaging | NextUrlPaging | TokenHeaderPaging, Field(discriminator="type")
+    SinglePage | CursorPaging | PageNumberPaging | OffsetPaging | NextUrlPaging | TokenHeaderPaging,
+    Field(discriminator="type"),
 ]
 
 
@@ -180,6 +237,7 @@ class Cursor(_Model):
     initial: Duration = timedelta(days=730)  # how far back the first window begins, unless the source says `since`
     max_window: Duration | None = None
     restatement: Duration = timedelta(0)
+    max_age: Duration | None = None  # the vendor serves nothing older
 
     @property
     def grain(self) -> Literal["timestamp", "date"]:
@@ -209,6 +267,49 @@ class Parent(_Model):
     field: str
 
 
+class Nested(_Model):
+    """A list inside a record that the vendor silently cuts at `limit`: a full one is asked for by itself."""
+
+    path: str  # of the list in the record
+    limit: int = Field(gt=0)
+    key: str = "id"  # of the record; `{parent}` in the request
+    request: str  # the path that answers with the whole list, by offset
+    size: int = Field(default=1000, gt=0)  # of its pages
+    params: dict[str, str | int] = {}
+    records: Paths
+    element_key: str = "id"
+
+
+class AllowedHours(_Model):
+    """When the vendor may be asked: from `start` until before `end` on the wall clock; may span midnight."""
+
+    start: time = Field(alias="from")
+    end: time = Field(alias="to")
+    time_zone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _is_a_window(self) -> Self:
+        if self.start == self.end:
+            raise ValueError("`from` and `to` are the same time")
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{self.time_zone!r} is no time zone") from error
+        return self
+
+    def opens_at(self, now: datetime) -> datetime:
+        """`now`, if the vendor may be asked now; else when it next may."""
+        zone = ZoneInfo(self.time_zone)
+        here = now.astimezone(zone)
+        clock = here.time()
+        spans = self.start > self.end
+        inside = (clock >= self.start or clock < self.end) if spans else self.start <= clock < self.end
+        if inside:
+            return now
+        day = here.date() if clock < self.start else here.date() + timedelta(days=1)
+        return datetime.combine(day, self.start, zone).astimezone(UTC)
+
+
 class Stream(_Model):
     """One kind of record: how to ask for it, where the records are, and what identifies one."""
 
@@ -216,7 +317,7 @@ class Stream(_Model):
     about: str
     method: Literal["GET", "POST"] = "GET"
     path: str
-    params: dict[str, str | int] = {}
+    params: dict[str, str | int | list[str]] = {}  # a list is sent as a repeated parameter
     headers: dict[str, str] = {}
     body: dict[str, Any] | None = None
     records: Paths  # where the records are; several places are read one after the other
@@ -225,7 +326,9 @@ class Stream(_Model):
     currency: Paths = ()  # paths of ISO codes to check
     cursor: Cursor | None = None
     ascending: bool = False  # sorted by `modified`, oldest first: a long window may be cut anywhere
+    newest_first: bool = False  # sorted by `modified`, newest first, with no filter: read until older than the window
     paging: Paging = SinglePage()
+    nested: tuple[Nested, ...] = ()
     sites: Sites | None = None
     parent: Parent | None = None
     context: dict[str, str] = {}  # what only the request knows; becomes the record's first member, `_context`
@@ -261,6 +364,15 @@ class Stream(_Model):
     def _fits_together(self) -> Self:
         if self.ascending and (self.modified is None or self.complete):
             raise ValueError("ascending needs `modified` and a stream without complete windows")
+        if self.newest_first and (self.modified is None or self.cursor is None or self.complete or self.ascending):
+            raise ValueError("newest_first needs `modified` and `cursor`, and no complete windows")
+        if self.newest_first and isinstance(self.paging, PageNumberPaging | OffsetPaging):
+            raise ValueError("newest_first needs pages that are read forwards: a cursor, a token or the next URL")
+        if isinstance(self.paging, PageNumberPaging | OffsetPaging):
+            if self.paging.send_in == "body" and self.method != "POST":
+                raise ValueError("paging in the body needs method: POST")
+            if isinstance(self.paging, OffsetPaging) and self.paging.max_offset is not None and self.cursor is None:
+                raise ValueError("max_offset needs `cursor`: only a window can be read in halves")
         if self.deletes == "complete_window" and (self.cursor is None or self.window_field is None):
             raise ValueError("deletes: complete_window needs `cursor` and `window_field`")
         if self.deletes == "snapshot" and self.cursor is not None:
@@ -289,8 +401,10 @@ class IntegrationSpec(_Model):
     config: dict[str, Setting] = {}
     auth: Auth
     headers: dict[str, str] = {}
+    secret_headers: dict[str, str] = {}  # header → name of the secret
     rate_limit: RateLimit
-    money: Literal["minor_units", "decimal", "decimal_string"]
+    allowed_hours: AllowedHours | None = None
+    money: Literal["minor_units", "decimal", "decimal_string", "micros", "none"]
     time_zone: Literal["utc", "site", "account"]
     omits_empty: bool = False  # an empty list is left out of the answer
     error_signs: tuple[ErrorSign, ...] = ()

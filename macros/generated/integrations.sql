@@ -14,6 +14,8 @@
         'shift': ['sevenshifts'],
         'wage': ['sevenshifts'],
         'ad_spend': ['meta_ads'],
+        'review': [],
+        'mailing': [],
     } %}
     {{ return(feeding[entity]) }}
 {% endmacro %}
