@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ingestion.sandbox.staff import BAR, CLEANING
 from ingestion.sandbox.trade import Site
 from ingestion.sandbox.vendors.sevenshifts import companies as accounts
 from ingestion.sandbox.vendors.sevenshifts.api import ApiError, Company, answer
-from ingestion.sandbox.vendors.sevenshifts.people import BAR, CLEANING
 
 FIRST = date(2024, 2, 26)
 NOW = datetime(2024, 3, 20, 16, 30, tzinfo=UTC)

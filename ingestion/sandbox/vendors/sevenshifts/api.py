@@ -11,8 +11,10 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from ingestion.sandbox.vendors.sevenshifts.people import Person
-from ingestion.sandbox.vendors.sevenshifts.rota import Punch, record
+from ingestion.sandbox.rota import Punch
+from ingestion.sandbox.staff import Person
+from ingestion.sandbox.vendors.sevenshifts.people import user_record, wage_record
+from ingestion.sandbox.vendors.sevenshifts.punches import record
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
@@ -120,7 +122,7 @@ def answer(
         case ["locations"]:
             return _page([place.record(company.number) for place in company.places], query, "location")
         case ["users"]:
-            listed = [p.record(company.number, now.date()) for p in company.people if p.listed]
+            listed = [user_record(p, company.number, now.date()) for p in company.people if p.listed]
             return _page(listed, query, "user")
         case ["users", user, "wages"]:
             return _wages(company, user, now)
@@ -189,6 +191,6 @@ def _wages(company: Company, user: str, now: datetime) -> dict[str, Any]:
         raise ApiError(404, f"User {user} was not found", "invalid_id")
     known = [w for w in person.wages if datetime.fromisoformat(w.recorded).astimezone(UTC) <= now]
     newest_first = sorted(known, key=lambda w: (w.effective, w.number), reverse=True)
-    current = [w.record() for w in newest_first if w.effective <= now.date()]
-    upcoming = [w.record() for w in newest_first if w.effective > now.date()]
+    current = [wage_record(w) for w in newest_first if w.effective <= now.date()]
+    upcoming = [wage_record(w) for w in newest_first if w.effective > now.date()]
     return {"data": {"current_wages": current, "upcoming_wages": upcoming}, "object": "user_wages"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
+from ingestion.sandbox.rota import rota
 from ingestion.sandbox.trade import Site
 from ingestion.sandbox.vendors.sevenshifts import people
 from ingestion.sandbox.vendors.sevenshifts.api import Company, Place
-from ingestion.sandbox.vendors.sevenshifts.rota import rota
 
 JAFFLE_SHOP, PIZZA_PLACE = 52418, 52419
 TOKENS = {JAFFLE_SHOP: "sandbox-sevenshifts-jaffle-shop", PIZZA_PLACE: "sandbox-sevenshifts-pizza-place"}

@@ -9,13 +9,13 @@ after 20 hours, and corrected after that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
+from ingestion.sandbox.staff import BAR, CLEANING, CREW, FULL_TIME, LEAD, MANAGER, Person
 from ingestion.sandbox.trade import Site, between, draw, local
-from ingestion.sandbox.vendors.sevenshifts.people import BAR, CLEANING, CREW, FULL_TIME, LEAD, MANAGER, Person
 
 MINUTE = timedelta(minutes=1)
 AUTO_CLOCK_OUT = timedelta(hours=20)
@@ -183,29 +183,30 @@ def _untidy(today: Sequence[Punch], day: date) -> Iterator[Punch]:
         yield replace(double, clocked_in=again, clocked_out=out, breaks=(), deleted_at=gone, note="Duplicate punch")
 
 
-def record(punch: Punch, number: int, company: int, location: int, now: datetime) -> Mapping[str, object]:
-    """The punch as the API shows it at `now`: still open, on a break, corrected, approved or deleted by then."""
+@dataclass(frozen=True)
+class Seen:
+    """A punch as anybody sees it at a moment: still open, on a break, corrected, approved or deleted by then."""
+
+    breaks: tuple[tuple[int, Break, datetime | None], ...]  # number, break, its end if it is over
+    clocked_out: datetime | None
+    note: str
+    automatic: bool
+    approved: bool
+    deleted: bool
+    modified: datetime
+
+
+def seen(punch: Punch, now: datetime) -> Seen:
+    """What has happened to a punch up to `now`, which is not before its clock-in."""
     happened = [punch.clocked_in]
     breaks = []
     for n, rest in enumerate(punch.breaks):
-        if rest.start > now:
-            continue
-        over = rest.end <= now
-        happened.append(rest.end if over else rest.start)
-        breaks.append(
-            {
-                "id": number * 10 + n,
-                "user_id": punch.person.number,
-                "custom_break_id": 0,
-                "paid": rest.paid,
-                "in": stamp(rest.start),
-                "out": stamp(rest.end) if over else None,
-                "deleted": rest.deleted,
-            }
-        )
-    clocked_out = None
-    if punch.clocked_out <= now:
-        clocked_out = punch.clocked_out
+        if rest.start <= now:
+            end = rest.end if rest.end <= now else None
+            happened.append(end or rest.start)
+            breaks.append((n, rest, end))
+    clocked_out = punch.clocked_out if punch.clocked_out <= now else None
+    if clocked_out:
         happened.append(clocked_out)
     note, automatic = punch.note, punch.automatic and clocked_out is not None
     if punch.correction and punch.correction.at <= now:
@@ -217,32 +218,4 @@ def record(punch: Punch, number: int, company: int, location: int, now: datetime
     deleted = punch.deleted_at is not None and punch.deleted_at <= now
     if punch.deleted_at and deleted:
         happened.append(punch.deleted_at)
-    return {
-        "id": number,
-        "company_id": company,
-        "shift_id": number - 40000000,
-        "user_id": punch.person.number,
-        "editable_punch": not approved,
-        "role_id": punch.role,
-        "location_id": location,
-        "department_id": location + 4000,
-        "hourly_wage": punch.wage,
-        "approved": approved,
-        "clocked_in": stamp(punch.clocked_in),
-        "clocked_out": stamp(clocked_out) if clocked_out else None,
-        "notes": note,
-        "auto_clocked_out": automatic,
-        "clocked_in_offline": False,
-        "clocked_out_offline": False,
-        "tips": 0,
-        "created": stamp(punch.clocked_in),
-        "modified": stamp(max(happened)),
-        "deleted": deleted,
-        "pos_type": "web",
-        "breaks": breaks,
-    }
-
-
-def stamp(at: datetime) -> str:
-    """A time as 7shifts writes it: UTC with `+00:00`."""
-    return at.astimezone(UTC).isoformat(timespec="seconds")
+    return Seen(tuple(breaks), clocked_out, note, automatic, approved, deleted, max(happened))
