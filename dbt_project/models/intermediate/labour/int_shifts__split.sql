@@ -69,6 +69,8 @@ with shifts as (
             else greatest(shifts.clocked_out_at, shifts.clocked_in_at)
         end as counted_to,
         shifts.unpaid_breaks,
+        shifts.hourly_wage,
+        shifts.currency,
         shifts.is_approved,
         shifts.clocked_out_at is null as is_provisional
     from {{ ref('int_shifts__unioned') }} as shifts
@@ -141,6 +143,8 @@ parts as (
         greatest(shifts.clocked_in_at, days.day_begins_at) as part_began_at,
         least(shifts.counted_to, days.day_ends_at) as part_ended_at,
         shifts.unpaid_breaks,
+        shifts.hourly_wage,
+        shifts.currency,
         days.overtime_weekly_hours,
         days.overtime_multiplier,
         shifts.is_approved,
@@ -183,6 +187,8 @@ select
     - (extract(isodow from measured.business_date)::integer - businesses.first_weekday + 7) % 7 as week_begins_on,
     measured.role_key,
     businesses.reporting_currency,
+    measured.hourly_wage,
+    measured.currency,
     measured.clocked_in_at,
     measured.clocked_out_at,
     measured.part_began_at,

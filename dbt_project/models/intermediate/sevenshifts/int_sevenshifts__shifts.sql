@@ -26,6 +26,8 @@ select
     shifts.clocked_in_at,
     shifts.clocked_out_at,
     coalesce(unpaid_breaks.unpaid_breaks, '{}') as unpaid_breaks,
+    null as hourly_wage,  -- a punch bears one as well, but the wages say by date and role what holds today
+    null as currency,
     shifts.is_approved
 from shifts
 left join unpaid_breaks

@@ -13,14 +13,36 @@
 }}
 
 -- The wage then in force for each part of a shift, and the overtime premium in time order over the week.
--- A wage for the role goes before one for any role, then the latest that has taken effect.
+-- What the vendor keeps with the shift goes first, then a wage for the role before one for any role, then the latest that
+-- has taken effect. Whoever has a salary has no wage by the hour, whatever a till works out for the shift.
 with with_wage as (
 
     select
-        parts.*,
-        wage.hourly_wage,
+        parts.shift_id,
+        parts.business_date,
+        parts.business_id,
+        parts.source_id,
+        parts.location_id,
+        parts.source_location_id,
+        parts.employee_id,
+        parts.source_employee_id,
+        parts.role_key,
+        parts.week_begins_on,
+        parts.clocked_in_at,
+        parts.clocked_out_at,
+        parts.part_began_at,
+        parts.part_ended_at,
+        parts.hours,
+        parts.overtime_weekly_hours,
+        parts.overtime_multiplier,
+        parts.is_approved,
+        parts.is_provisional,
+        case when wage.annual_salary is null then coalesce(parts.hourly_wage, wage.hourly_wage) end as hourly_wage,
         wage.annual_salary is not null as is_salaried,
-        coalesce(wage.currency, parts.reporting_currency) as currency
+        coalesce(
+            case when wage.annual_salary is null and parts.hourly_wage is not null then parts.currency else wage.currency end,
+            parts.reporting_currency
+        ) as currency
     from {{ ref('int_shifts__split') }} as parts
     left join lateral (
         select
