@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ class Request:
     body: bytes
     origin: str  # http://127.0.0.1:port
     now: datetime  # the sandbox's clock
+    parameters: Sequence[tuple[str, str]] = ()  # the query as sent, with what is repeated
 
     @property
     def token(self) -> str:

@@ -134,14 +134,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         url = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
+        parameters = parse_qsl(url.query, keep_blank_values=True)
         request = Request(
             self.command,
             url.path,
-            dict(parse_qsl(url.query, keep_blank_values=True)),
+            dict(parameters),
             {name.lower(): value for name, value in self.headers.items()},
             self.rfile.read(length) if length else b"",
             self.server.origin,
             self.server.clock.now(),
+            parameters,
         )
         answer = self.server.reply(request)
         if answer is None:
