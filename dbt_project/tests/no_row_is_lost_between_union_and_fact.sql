@@ -1,4 +1,5 @@
--- Every order, line, payment, discount and refund of the tills is one row of its fact: no join drops or doubles any.
+-- Every order, line, payment, discount and refund of the tills, every review and every mailing is one row of its fact: no
+-- join drops or doubles any.
 {% set facts = {
     'fct_sale': 'int_sales__unioned',
     'fct_sale_item': 'int_sale_items__unioned',
@@ -6,6 +7,8 @@
     'fct_discount': 'int_discounts__unioned',
     'fct_refund': 'int_refunds__unioned',
     'fct_refund_item': 'int_refund_items__unioned',
+    'fct_review': 'int_reviews__unioned',
+    'fct_mailing': 'int_mailings__unioned',
 } -%}
 {% for fact, records in facts.items() %}
 select '{{ fact }}' as fact

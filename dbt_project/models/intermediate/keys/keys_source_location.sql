@@ -43,3 +43,12 @@ select
     root_key,
     source_id as parent_id
 from {{ ref('int_shifts__unioned') }}
+
+union
+
+select
+    source_id,
+    location_key as natural_key,
+    root_key,
+    source_id as parent_id
+from {{ ref('int_reviews__unioned') }}

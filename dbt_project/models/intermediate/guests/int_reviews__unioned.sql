@@ -1,0 +1,11 @@
+{{
+    config(
+        materialized='changed_facets',
+        unique_key=['source_id', 'natural_key'],
+        facet=['source_id', 'root_key'],
+        facet_from=record_facets(),
+        indexes=[{'columns': ['source_id', 'location_key']}],
+    )
+}}
+
+{{ union_integrations('review') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('fct_mailing'), 'mailing_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_review_day'), 'location_id') }}

@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_review_week'), 'location_id') }}
