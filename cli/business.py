@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+
+if TYPE_CHECKING:
+    from sharding.moving.mover import Plan
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -43,3 +47,83 @@ def add(
     else:
         out.say(f"{shown} is business {business.id} on {business.shard}")
         out.say(f"next: larder source add {name} <integration>   (larder integration list)")
+
+
+@app.command()
+def move(
+    name: Annotated[str, typer.Argument(help="The business.")],
+    to: Annotated[
+        str | None, typer.Option(help="The shard it goes to; left out, a move that has begun goes on.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what is in the way.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Take it back, with all written since.")] = False,
+    finish: Annotated[bool, typer.Option("--finish", help="Give up the way back: delete the old copy.")] = False,
+    abort: Annotated[
+        bool, typer.Option("--abort", help="Give up a move before the business has changed over.")
+    ] = False,
+    keep_days: Annotated[float, typer.Option(min=0, help="How long the way back is kept.")] = 7,
+    json: JsonFlag = False,
+) -> None:
+    """Move a business to another shard while it trades. Killed, it goes on where it was when run again."""
+    from orchestration.cycle import Installation
+    from orchestration.moves import mover
+
+    out = Output(json)
+    context = get_context()
+    at = Installation.of(context.settings, context.catalogue)
+    way = mover(at, name, out.say, timedelta(days=keep_days))
+    if sum((dry_run, rollback, finish, abort)) > 1:
+        raise typer.BadParameter("only one of --dry-run, --rollback, --finish and --abort")
+    if dry_run:
+        if to is None:
+            raise typer.BadParameter("--dry-run needs --to")
+        _show_plan(out, way.plan(to))
+        return
+    if rollback:
+        moved = way.roll_back()
+    elif finish:
+        moved = way.finish()
+    elif abort:
+        moved = way.abort()
+    else:
+        moved = way.move(to)
+    if json:
+        out.document(asdict(moved))
+        return
+    out.say(f"{name}: {moved.state}")
+    if moved.state == "flipped":
+        out.say(f"the way back is kept until {moved.keep_until:%Y-%m-%d %H:%M} UTC")
+        out.say(f"next: larder business move {name} --rollback, or --finish")
+
+
+@app.command()
+def moves(
+    name: Annotated[str | None, typer.Argument(help="Only those of this business, with their journal.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Moves of businesses between shards, newest first."""
+    from sharding.moving import journal
+
+    catalogue, out = get_context().catalogue, Output(json)
+    found = journal.moves(catalogue, catalogue.business(name).id if name else None)
+    if json:
+        told = [{**asdict(m), "journal": journal.steps(catalogue, m.id)} for m in found]
+        out.document(told)
+        return
+    out.table([asdict(m) for m in found], empty="no moves; next: larder business move NAME --to SHARD")
+    for m in found[:1] if name else []:
+        for at, step, detail in journal.steps(catalogue, m.id):
+            out.say(f"{at:%H:%M:%S} {step}" + "".join(f" {key}={value}" for key, value in detail.items()))
+
+
+def _show_plan(out: Output, plan: Plan) -> None:
+    if out.json:
+        out.document({**asdict(plan), "rows": plan.rows})
+        return
+    out.table([{"table": table, "rows": rows} for table, rows in plan.tables.items()], empty="no rows")
+    out.say(
+        f"{plan.rows:,} rows, {plan.bytes / 2**20:.1f} MB from {plan.from_shard} to {plan.to_shard};"
+        f" some {plan.seconds:.0f} s, then the models of {plan.to_shard} are built"
+    )
+    for obstacle in plan.obstacles:
+        out.say(f"in the way: {obstacle}")

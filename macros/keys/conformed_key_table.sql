@@ -32,13 +32,13 @@
   {%- if not reading.nothing -%}
     {%- call statement('main') -%}
       create temporary table {{ candidates }} on commit drop as
-      select candidate.*, route.business, route.state = 'paused' as is_withheld
+      select candidate.*, route.business, route.state <> 'active' as is_withheld
       from (
 {{ sql }}
       ) as candidate
       inner join {{ builtins.source('keys', 'route') }} as route
         on route.business = {{ keys_function('business_of') }}(candidate.source_{{ entity }}_id)
-          and route.state in ('active', 'paused')
+          and route.state in ('active', 'paused', 'arriving')
     {%- endcall -%}
     {%- set new_things -%}
       select distinct source_{{ entity }}_id, source_id, business from {{ candidates }} as candidate

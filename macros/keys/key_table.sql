@@ -53,7 +53,7 @@
   {%- if not reading.nothing and reading.marks and feed_of(model).is_own -%}
     {%- do publish_changes(wanted, changes, false) -%}
   {%- endif -%}
-  {#- The mark stays where it is while a paused business keeps rows back: they are drawn when its route is active again. -#}
+  {#- The mark stays where it is while a paused or arriving business keeps rows back: they are drawn when its route is active. -#}
   {%- if (not reading.nothing or reading.unseen) and withheld == 0 -%}{%- do finish_reading(reading, keys.written) -%}{%- endif -%}
   {%- do record_model_change(changes, reading) -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
@@ -66,12 +66,12 @@
 {# The rows that the SELECT wants and the table has not. #}
 {% macro wanted_keys_sql(wanted, sql, unique_key, parent, keys) -%}
 create temporary table {{ wanted }} on commit drop as
-select distinct on ({{ unique_key | join(', ') }}) wanted.*, route.state = 'paused' as is_withheld
+select distinct on ({{ unique_key | join(', ') }}) wanted.*, route.state <> 'active' as is_withheld
 from (
 {{ sql }}
 ) as wanted
 inner join {{ builtins.source('keys', 'route') }} as route
-  on route.business = {{ keys_function('business_of') }}(wanted.{{ parent }}) and route.state in ('active', 'paused')
+  on route.business = {{ keys_function('business_of') }}(wanted.{{ parent }}) and route.state in ('active', 'paused', 'arriving')
 where not exists (
   select from {{ keys.read }} as there
   where {% for column in unique_key %}there.{{ column }} = wanted.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}

@@ -1,0 +1,38 @@
+"""Moves of businesses, with the models of both shards: what the command line and the Dagster job share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from orchestration.cycle import Installation
+from orchestration.transform import target_of
+from sharding.errors import LarderError
+from sharding.model import Shard
+from sharding.moving.mover import KEEP, Mover
+
+_PATIENCE = 1800.0
+
+
+def mover(
+    at: Installation, business: str | int, say: Callable[[str], None] = lambda text: None, keep: timedelta = KEEP
+) -> Mover:
+    """Moves of one business of an installation."""
+    return Mover(at.catalogue, business, lambda shard: build_shard(at, shard), say, keep=keep)
+
+
+def build_shard(at: Installation, shard: Shard) -> None:
+    """Bring the models of one shard up to date; another build that runs there is waited for.
+
+    Raises:
+        LarderError: turn `us`: a model failed.
+    """
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        [built] = at.transform.build([target_of(shard)])
+        if built.reason != "another build runs here" or time.monotonic() > give_up:
+            break
+        time.sleep(1)  # its end is not announced
+    if built.state == "failed":
+        raise LarderError(f"the models of {shard.name}: {built.reason}", "us", "larder build")

@@ -1,0 +1,1 @@
+"""Moving a business to another shard while it trades."""

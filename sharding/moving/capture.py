@@ -1,0 +1,151 @@
+"""Triggers that note what changes of a business on a shard while it, or the way back, is copied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import psycopg2
+from psycopg2 import errors, sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from sharding.errors import LarderError
+from sharding.model import Shard
+from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relation
+
+_LOCK_TIMEOUT_MS = 100
+"""A trigger's lock waits behind running writers and lets others wait behind it: no longer than this, then once more."""
+_PATIENCE = 600.0
+_OPERATIONS = (
+    ("insert", "referencing new table as new_rows"),
+    ("update", "referencing old table as old_rows new table as new_rows"),
+    ("delete", "referencing old table as old_rows"),
+)
+
+
+def start_capture(conn: Connection, shard: Shard, business: int) -> None:
+    """Note every change of the business's rows from now on. Safe to repeat; tables that have their triggers keep them.
+
+    When it returns, no transaction runs that changed a table without its trigger: each trigger's lock waited for it.
+
+    Raises:
+        LarderError: turn `us`: a table stayed locked by others for minutes.
+    """
+    have = _captured(conn, shard, business)
+    for table in moved_tables(conn, shard):
+        if table.name not in have:
+            _retried(conn, table.name, lambda cursor, table=table: _watch_table(cursor, shard, business, table))
+    for feed in feeds(conn, shard):
+        if feed.name not in have:
+            _retried(conn, feed.name, lambda cursor, feed=feed: _watch_feed(cursor, shard, business, feed))
+
+
+def stop_capture(conn: Connection, shard: Shard, business: int) -> None:
+    """Take the triggers off and forget what they noted."""
+    for name, triggers in _captured(conn, shard, business).items():
+
+        def drop(cursor: Cursor, name: str = name, triggers: Iterable[str] = triggers) -> None:
+            for trigger in triggers:
+                cursor.execute(
+                    sql.SQL("drop trigger if exists {} on {}").format(sql.Identifier(trigger), relation(shard, name))
+                )
+
+        _retried(conn, name, drop)
+    forget(conn, shard, business)
+
+
+def forget(conn: Connection, shard: Shard, business: int) -> None:
+    """Forget what was noted so far."""
+    with conn, conn.cursor() as cursor:
+        for table in ("keys.move_change", "keys.move_entry"):
+            cursor.execute(
+                sql.SQL("delete from {} where business = %s").format(relation(shard, table)),
+                (business,),
+            )
+
+
+def uncaptured(conn: Connection, shard: Shard, business: int) -> set[str]:
+    """Tables of moving rows that came about since the capture began."""
+    return {table.name for table in moved_tables(conn, shard)} - set(_captured(conn, shard, business))
+
+
+def _captured(conn: Connection, shard: Shard, business: int) -> dict[str, list[str]]:
+    prefix = f"{shard.namespace}_" if shard.namespace else ""
+    with conn, conn.cursor() as cursor:
+        cursor.execute(
+            """
+            select n.nspname || '.' || c.relname, array_agg(t.tgname::text)
+            from pg_trigger as t
+            inner join pg_class as c on c.oid = t.tgrelid
+            inner join pg_namespace as n on n.oid = c.relnamespace
+            where t.tgname like %s and (n.nspname = any(%s) or n.nspname like %s)
+            group by 1
+            """,
+            (
+                f"move\\_{business}\\_%",
+                [shard.schema(name) for name in ("keys", "raw", "meta")],
+                f"{prefix}raw\\_%",
+            ),
+        )
+        return {name[len(prefix) :]: triggers for name, triggers in cursor.fetchall()}
+
+
+def _watch_table(cursor: Cursor, shard: Shard, business: int, table: MovedTable) -> None:
+    arguments = [str(business), table.name, table.owner, *(name for name, _ in table.key)]
+    for operation, transition in _OPERATIONS:
+        _trigger(cursor, shard, business, table.name, operation, transition, "log_move_change", arguments)
+    cursor.execute(
+        sql.SQL("create trigger {} before truncate on {} for each statement execute function {}({})").format(
+            sql.Identifier(f"move_{business}_truncate"),
+            relation(shard, table.name),
+            relation(shard, "keys.refuse_truncate"),
+            sql.Literal(str(business)),
+        )
+    )
+
+
+def _watch_feed(cursor: Cursor, shard: Shard, business: int, feed: Feed) -> None:
+    arguments = [str(business), feed.name, feed.owner]
+    _trigger(cursor, shard, business, feed.name, *_OPERATIONS[0], "log_move_entry", arguments)
+
+
+def _trigger(
+    cursor: Cursor,
+    shard: Shard,
+    business: int,
+    name: str,
+    operation: str,
+    transition: str,
+    function: str,
+    arguments: list[str],
+) -> None:
+    cursor.execute(
+        sql.SQL("create trigger {} after {} on {} {} for each statement execute function {}({})").format(
+            sql.Identifier(f"move_{business}_{operation}"),
+            sql.SQL(operation),
+            relation(shard, name),
+            sql.SQL(transition),
+            relation(shard, f"keys.{function}"),
+            sql.SQL(", ").join(map(sql.Literal, arguments)),
+        )
+    )
+
+
+def _retried(conn: Connection, name: str, change: object) -> None:
+    """Run a change of a table's triggers, again and again while others hold the table."""
+    assert callable(change)
+    give_up, pause = time.monotonic() + _PATIENCE, 0.05
+    while True:
+        try:
+            with conn, conn.cursor() as cursor:
+                cursor.execute("select set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_MS}ms",))
+                change(cursor)
+            return
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            if time.monotonic() > give_up:
+                raise LarderError(f"{name} stays locked by others", "us", "larder business move list") from error
+        except psycopg2.errors.UndefinedTable:
+            return  # a model's feed that was dropped meanwhile
+        time.sleep(pause)  # for the writer that holds it; nothing announces its end
+        pause = min(pause * 2, 1.0)

@@ -1,0 +1,62 @@
+"""Takes a business's rows off a shard that no longer, or not yet, owns it; models there follow."""
+
+from __future__ import annotations
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from sharding.errors import LarderError
+from sharding.model import Shard
+from sharding.moving.layout import moved_tables, relation
+
+_BATCH = 20_000
+
+
+def erase(conn: Connection, shard: Shard, business: int) -> int:
+    """Delete the rows, some thousands a transaction, telling the models; then the route. Returns how many rows.
+
+    Raises:
+        LarderError: turn `us`: the business is active here.
+    """
+    route = relation(shard, "keys.route")
+    with conn, conn.cursor() as cursor:
+        cursor.execute(sql.SQL("select state from {} where business = %s").format(route), (business,))
+        row = cursor.fetchone()
+    if row is None:
+        return 0
+    if row[0] in ("active", "paused"):
+        raise LarderError(f"business {business} lives on {shard.name}", "us", "larder business list")
+    tables = moved_tables(conn, shard)
+    head = next(table for table in tables if table.name == "raw.head")
+    with conn, conn.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "insert into {} (integration, stream, source_id, natural_key, operation, version_id)"
+                " select source.integration, here.stream, here.source_id, here.natural_key, 'D', here.version_id"
+                " from {} as here inner join {} as source on source.id = here.source_id"
+                " where {} and not here.is_deleted"
+            ).format(
+                relation(shard, "raw.feed"),
+                head.at(shard),
+                relation(shard, "keys.source"),
+                sql.SQL("here.") + head.rows_of(business),
+            )
+        )
+        cursor.execute(sql.SQL("delete from {} where {}").format(head.at(shard), head.rows_of(business)))
+        deleted = cursor.rowcount
+    for table in reversed(tables):
+        while True:
+            with conn, conn.cursor() as cursor:
+                cursor.execute(
+                    sql.SQL("delete from {0} where ctid = any (array(select ctid from {0} where {1} limit %s))").format(
+                        table.at(shard), table.rows_of(business)
+                    ),
+                    (_BATCH,),
+                )
+                deleted += cursor.rowcount
+                if cursor.rowcount < _BATCH:
+                    break
+    with conn, conn.cursor() as cursor:
+        for name in ("keys.move_chunk", "keys.move_change", "keys.move_entry", "keys.counter", "keys.route"):
+            cursor.execute(sql.SQL("delete from {} where business = %s").format(relation(shard, name)), (business,))
+    return deleted
