@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Self
 
 import fsspec
@@ -135,9 +136,11 @@ def instant(text: str | None) -> datetime:
 
 
 def spelled(value: Any, spelling: str) -> datetime:
-    """A time in one of the spellings of `integration.yml`: epochs in seconds or milliseconds, everything else ISO."""
+    """A time in one of the spellings of `integration.yml`: epochs in seconds or milliseconds, RFC 2822, else ISO."""
     if value is not None and spelling in ("epoch_s", "epoch_ms"):
         return EPOCH + int(value) * timedelta(milliseconds=1 if spelling == "epoch_ms" else 1000)
+    if value and spelling == "rfc2822":
+        return parsedate_to_datetime(str(value))
     return instant(value)
 
 

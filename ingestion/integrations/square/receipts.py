@@ -1,25 +1,26 @@
 """What Square's own records add up to, for reconciliation.
 
-Read from Square's definitions of Order, Return and PaymentRefund alone; shares nothing with staging or the marts.
+Read from Square's definitions of Order, Return, PaymentRefund and Timecard alone; shares nothing with staging or the
+marts.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from reconcile.hours import DAY_START, cost, hours_by_date
 from reconcile.model import Amount, Record, Sites
 from reconcile.money import from_minor, rounded
 from reconcile.reader import instant
 
-# Square knows no day start: a night's last orders belong to the evening before until 04:00.
-DAY_START = timedelta(hours=4)
 # Where Square takes a tax that is inside the price out of `gross_sales_money` itself; elsewhere it is still in there.
 TAX_IS_OUT = ("US", "CA", "JP")
 Totals = dict[str, Decimal]
+BusinessDate = Callable[[str, str | None], date]
 
 
 class Line(NamedTuple):
@@ -31,7 +32,7 @@ class Line(NamedTuple):
 
 
 def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetime) -> Iterator[Amount]:
-    """Money and counts of orders, payments and refunds by business date, in major units."""
+    """Money and counts of orders, payments and refunds, and hours worked, by business date, in major units."""
     places = {location["id"]: location for location in records.get("locations", ())}
 
     def business_date(site: str, at: str | None) -> date:
@@ -87,6 +88,7 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
     for (day, currency), sums in totals.items():
         for measure, amount in sums.items():
             yield Amount(day, currency, measure, amount)
+    yield from _labour(records, sites, business_date, now)
 
 
 def _currency(order: Record) -> str:
@@ -159,3 +161,43 @@ def _return(part: Record, gratuities: set[tuple[str, str]], into: Totals) -> Non
     for tip in part.get("return_tips", ()):
         into["tip"] -= from_minor(tip["applied_money"])
     into["rounding"] -= from_minor(part.get("rounding_adjustment", {}).get("amount_money"))
+
+
+def _labour(
+    records: Mapping[str, Sequence[Record]], sites: Sites, business_date: BusinessDate, now: datetime
+) -> Iterator[Amount]:
+    """Timecards at the wage that each bears, else at the present rate of its job.
+
+    A salaried job costs nothing by the hour. Zero is how Square writes that no rate was set.
+    """
+    jobs: dict[tuple[str, str | None], tuple[date, Record]] = {}
+    for member in records.get("team_members", ()):
+        setting = member.get("wage_setting") or {}
+        for job in setting.get("job_assignments") or ():
+            key = member["id"], job.get("job_id") or job.get("job_title") or ""
+            jobs[key] = instant(setting["created_at"]).astimezone(UTC).date(), job
+    for card in records.get("timecards", ()):
+        site, wage = card["location_id"], card.get("wage") or {}
+        since, job = jobs.get((card["team_member_id"], wage.get("job_id") or wage.get("title")), (date.max, {}))
+
+        def date_of(at: datetime, site: str = site) -> date:
+            return business_date(site, at.isoformat())
+
+        unpaid = [
+            (instant(rest["start_at"]), instant(rest["end_at"]) if rest.get("end_at") else None)
+            for rest in card.get("breaks") or ()
+            if not rest.get("is_paid")
+        ]
+        began, ended = instant(card["start_at"]), instant(card["end_at"]) if card.get("end_at") else None
+        yield Amount(date_of(began), "", "shift_count", Decimal(1))
+        for day, hours in hours_by_date(began, ended, unpaid, now, date_of).items():
+            yield Amount(day, "", "hours", hours)
+            present = job if since <= day else {}
+            salaried = present.get("pay_type") == "SALARY" and from_minor(present.get("annual_rate")) > 0
+            rate = wage.get("hourly_rate") or {}
+            if not from_minor(rate) and present.get("pay_type") == "HOURLY":
+                rate = present.get("hourly_rate") or {}
+            if salaried or from_minor(rate):
+                yield Amount(day, "", "costed_hours", hours)
+            if from_minor(rate) and not salaried:
+                yield Amount(day, rate["currency"], "base_cost", cost(hours, from_minor(rate)))

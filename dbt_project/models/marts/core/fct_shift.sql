@@ -40,7 +40,10 @@ with with_wage as (
         case when wage.annual_salary is null then coalesce(parts.hourly_wage, wage.hourly_wage) end as hourly_wage,
         wage.annual_salary is not null as is_salaried,
         coalesce(
-            case when wage.annual_salary is null and parts.hourly_wage is not null then parts.currency else wage.currency end,
+            case
+                when wage.annual_salary is null and parts.hourly_wage is not null then parts.currency
+                else wage.currency
+            end,
             parts.reporting_currency
         ) as currency
     from {{ ref('int_shifts__split') }} as parts
