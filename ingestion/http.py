@@ -30,6 +30,7 @@ from ingestion.spec import (
     LoginAuth,
     OAuthRefreshAuth,
     QueryTokenAuth,
+    Stream,
 )
 
 MAX_PAGE = 256 * 1024 * 1024
@@ -315,9 +316,14 @@ class Client:
             return replace(request, url=_without_param(request.url, self._spec.auth.param)).address
         return request.address
 
-    def follow(self, url: str) -> Request:
-        """The request of a next-page URL; it must lead to the same host, since it carries the credentials."""
-        ours, theirs = urlsplit(self.base_url), urlsplit(url)
+    def address_of(self, stream: Stream) -> str:
+        """Where a stream is asked for."""
+        return base_url_of(self._source, self._spec, stream)
+
+    def follow(self, url: str, asked: Request) -> Request:
+        """The request of a next-page URL that an answer to `asked` gave; it must lead to the same host, since it
+        carries the credentials."""
+        ours, theirs = urlsplit(asked.url), urlsplit(url)
         if (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc):
             raise VendorError(
                 f"{self._spec.title} sends {self._source.label} to another host for the next page: {theirs.netloc}",

@@ -48,7 +48,7 @@ class NestedLists:
         values = self._values | {"parent": parent}
         request = Request(
             "GET",
-            f"{self._client.base_url}{fill(nested.request, values)}",
+            f"{self._client.address_of(self._stream)}{fill(nested.request, values)}",
             {name: str(value) for name, value in fill(nested.params, values).items()},
             fill(self._stream.headers, values),
         )

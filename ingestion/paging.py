@@ -61,7 +61,7 @@ class Pager:
             seen.add(mark)
             match paging:
                 case NextUrlPaging():
-                    following = replace(self._client.follow(link), headers=request.headers)
+                    following = replace(self._client.follow(link, request), headers=request.headers)
                 case CursorPaging(type="cursor_body"):
                     following = replace(request, body={**(request.body or {}), paging.send_as: link})
                 case _:

@@ -26,7 +26,7 @@ def probe(source: SourceRef, spec: IntegrationSpec, now: datetime, *, patience: 
     sites: list[str] = []
     if stream.sites and stream.sites.config:
         sites = [str(site) for site in source.config[stream.sites.config]]
-    requests = calls(spec, stream, client.base_url, source.config, sites=sites, parents=(), window=(now, now))
+    requests = calls(spec, stream, client.address_of(stream), source.config, sites=sites, parents=(), window=(now, now))
     page = client.send(next(iter(requests)).request)
     records = sum(1 for _ in page.records(stream.records, may_be_absent=spec.omits_empty))
     return Probe(stream.name, records, page.url)

@@ -124,7 +124,7 @@ class Extraction:
             for call in calls(
                 self.spec,
                 stream,
-                self.client.base_url,
+                self.client.address_of(stream),
                 self.source.config,
                 sites=self.sites(stream),
                 parents=self.parents(stream),
@@ -292,7 +292,7 @@ class StreamRun:
             calls(
                 self.x.spec,
                 self.stream,
-                self.x.client.base_url,
+                self.x.client.address_of(self.stream),
                 self.x.source.config,
                 sites=sites,
                 parents=self.x.parents(self.stream),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ingestion.errors import ConfigError, CredentialsError
-from ingestion.spec import IntegrationSpec, LoginAuth, OAuthRefreshAuth
+from ingestion.spec import IntegrationSpec, LoginAuth, OAuthRefreshAuth, Stream
 from ingestion.template import fill
 
 # Settings that every source may have, whatever its integration.
@@ -76,10 +76,12 @@ def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
     secret_values(source, spec)
 
 
-def base_url_of(source: SourceRef, spec: IntegrationSpec) -> str:
-    """Where the source is asked: its own `base_url`, else the integration's with the source's settings filled in."""
+def base_url_of(source: SourceRef, spec: IntegrationSpec, stream: Stream | None = None) -> str:
+    """Where the source is asked: its own `base_url`, else the stream's, else the integration's, with the source's
+    settings filled in."""
     settings = {f"config.{name}": source.config.get(name, "") for name in spec.config}
-    return str(source.config.get("base_url") or fill(spec.base_url, settings)).rstrip("/")
+    vendors = (stream and stream.base_url) or spec.base_url
+    return str(source.config.get("base_url") or fill(vendors, settings)).rstrip("/")
 
 
 def secrets_of(spec: IntegrationSpec) -> tuple[str, ...]:

@@ -316,6 +316,7 @@ class Stream(_Model):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
     about: str
     method: Literal["GET", "POST"] = "GET"
+    base_url: str | None = None  # where the vendor has this stream on another host than the others
     path: str
     params: dict[str, str | int | list[str]] = {}  # a list is sent as a repeated parameter
     headers: dict[str, str] = {}

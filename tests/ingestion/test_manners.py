@@ -95,6 +95,17 @@ def test_settings_are_part_of_the_address_and_a_list_is_a_repeated_parameter(sho
     assert seen == [["changed>=2025-02-28T12:00:00.000Z", "changed<=2025-03-10T12:00:00.000Z"]]
 
 
+def test_a_stream_may_be_on_another_host(shop: Shop, vendor: HTTPServer) -> None:
+    vendor.expect_request("/items").respond_with_json({"data": [{"id": 1}]})
+    spec = make_spec(
+        ITEMS | {"base_url": "http://127.0.0.1:{config.port}"}, config={"port": {"about": "The port"}}, base_url="http://x"
+    )
+    assert [result.outcome for result in shop.extract(shop.source(port=str(vendor.port)), spec)] == ["block"]
+    vendor.expect_request("/sandbox/items").respond_with_json({"data": [{"id": 2}]})
+    sandboxed = shop.source(port="1", base_url=vendor.url_for("/sandbox"))
+    assert [result.outcome for result in shop.extract(sandboxed, spec, force=True)] == ["block"]
+
+
 class Orders:
     """Serves orders by offset, in the query or in the body, and refuses offsets beyond a limit."""
 
