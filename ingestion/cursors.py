@@ -1,9 +1,9 @@
 """Where a stream's windows begin and end: pure functions over the cursor that the control database keeps.
 
 A cursor is `{"value": …, "seen": […]}`, or `{"sites": {site: {"value": …, "seen": […]}}}` where each site has its own
-position. `value` is where the next window begins. Windows overlap by the stream's lag, because vendors' clocks and
-indexes run late; `seen` holds digests of the records of that overlap which are already in a block, so that they are not
-extracted twice.
+position; `swept_at` beside them where the stream is read whole at times. `value` is where the next window begins.
+Windows overlap by the stream's lag, because vendors' clocks and indexes run late; `seen` holds digests of the records
+of that overlap which are already in a block, so that they are not extracted twice.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from ingestion.spec import Cursor as CursorSpec
 from ingestion.spec import Stream
 from ingestion.times import floor_time
 
+_SWEPT_AT = "swept_at"
 MAX_SEEN = 5000  # beyond it the overlap is extracted again, which loading finds unchanged
 
 
@@ -67,12 +68,31 @@ def moved(
     """The cursor after the given sites (or the whole stream) were read up to `value`."""
     kept = sorted(seen)
     state: dict[str, Any] = {"value": value.isoformat()}
+    swept = {name: at for name, at in (cursor or {}).items() if name == _SWEPT_AT}
     if not stream.per_site_cursor:
-        return state | ({"seen": kept} if 0 < len(kept) <= MAX_SEEN else {})
+        return state | ({"seen": kept} if 0 < len(kept) <= MAX_SEEN else {}) | swept
     states = dict((cursor or {}).get("sites", {}))
     for number, site in enumerate(sites):
         states[site] = state | ({"seen": kept} if number == 0 and 0 < len(kept) <= MAX_SEEN else {})
-    return {"sites": states}
+    return {"sites": states} | swept
+
+
+def is_sweep_due(stream: Stream, cursor: Mapping[str, Any] | None, now: datetime) -> bool:
+    """Whether the stream is to be read whole."""
+    if stream.sweep is None:
+        return False
+    swept_at = (cursor or {}).get(_SWEPT_AT)
+    return swept_at is None or now - datetime.fromisoformat(swept_at) >= stream.sweep
+
+
+def swept(stream: Stream, cursor: Mapping[str, Any] | None, sites: Sequence[str], now: datetime) -> dict[str, Any]:
+    """The cursor after all of the stream was read at `now`: what has no position yet begins there, less the lag."""
+    assert stream.cursor is not None
+    begin = {"value": floor_time(now - stream.cursor.lag, stream.cursor.format).isoformat()}
+    if not stream.per_site_cursor:
+        return begin | dict(cursor or {}) | {_SWEPT_AT: now.isoformat()}
+    states = dict.fromkeys(sites, begin) | dict((cursor or {}).get("sites", {}))
+    return {"sites": states, _SWEPT_AT: now.isoformat()}
 
 
 def spans(stream: Stream, position: Position, now: datetime, first: datetime | None) -> Iterator[Span]:

@@ -106,6 +106,8 @@ def capability_row(stream: Stream) -> tuple[str, str, str, str, str, str]:
         "complete_window": "absence from its window",
         "snapshot": "absence",
     }[stream.deletes]
+    if stream.sweep:
+        deletes = f"absence, looked for every {duration_text(stream.sweep)}"
     restated = duration_text(stream.cursor.restatement) if stream.cursor and stream.cursor.restatement else "–"
     return stream.name, how, deletes, restated, duration_text(stream.cadence), ", ".join(stream.feeds) or "–"
 

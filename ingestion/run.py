@@ -189,6 +189,7 @@ class StreamRun:
         )
         self.manifests: list[Manifest] = []
         self.cut_at: Position | None = None  # of the window that is being read
+        self.swept: Stream | None = None  # the stream whose sweep is being read as a snapshot
         self.records = self.requests = self.retries = 0
         self.error: LarderError | None = None
         self.started_at = datetime.now(UTC)
@@ -202,6 +203,8 @@ class StreamRun:
         except LarderError as error:
             self._fail(error)
             return
+        if self.cursor is None and cursors.is_sweep_due(self.stream, None, now):
+            batches = []  # the first extract is the first sweep
         read = 0
         for sites, position in batches:
             try:
@@ -216,16 +219,32 @@ class StreamRun:
                 if isinstance(error, CredentialsError) and not read:
                     break  # refused for one site only, it would be a permission that is missing
             except OSError as error:
-                self._fail(
-                    LarderError(
-                        f"the block store {self.x.store.url} cannot be written: {error}",
-                        turn="us",
-                        next_command=self.x.source.extract_command,
-                    )
-                )
+                self._fail(self._unwritable(error))
                 break
+        if finished and cursors.is_sweep_due(self.stream, self.cursor, now) and opens_at(self.x.spec, now) is None:
+            self._sweep(now)
         if self.error is None and finished:
             index.set_read(self.x.conn, *self.key, now, now + self.stream.cadence)
+
+    def _sweep(self, now: datetime) -> None:
+        """Read the stream whole, whatever became of its windows: the cursor stays where they left it."""
+        stream = self.swept = self.stream
+        self.stream = stream.as_snapshot
+        try:
+            self._read_span(tuple(self.x.sites(stream)), Position(), Span(None, None, now))
+        except LarderError as error:
+            self._fail(error)
+        except OSError as error:
+            self._fail(self._unwritable(error))
+        finally:
+            self.swept, self.stream = None, stream
+
+    def _unwritable(self, error: OSError) -> LarderError:
+        return LarderError(
+            f"the block store {self.x.store.url} cannot be written: {error}",
+            turn="us",
+            next_command=self.x.source.extract_command,
+        )
 
     def result(self) -> StreamResult:
         """What came of it."""
@@ -365,6 +384,8 @@ class StreamRun:
         )
 
     def _after(self, sites: tuple[str, ...], span: Span, lines: Lines) -> index.Cursor:
+        if self.swept is not None:
+            return cursors.swept(self.swept, self.cursor, sites, span.resume)
         return cursors.moved(self.stream, self.cursor, sites, span.resume, lines.overlap(span.resume))
 
     def _commit(self, sites: tuple[str, ...], span: Span, lines: Lines) -> None:

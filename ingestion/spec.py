@@ -334,6 +334,7 @@ class Stream(_Model):
     parent: Parent | None = None
     context: dict[str, str] = {}  # what only the request knows; becomes the record's first member, `_context`
     deletes: Literal["none", "soft_flag", "complete_window", "snapshot"] = "none"
+    sweep: Duration | None = None  # how often a stream with a cursor is read whole besides, as a snapshot
     deleted_flag: str | None = None
     window_field: str | None = None  # the field that the window is about, when deletes: complete_window
     volatile: Paths = ()  # left out when two versions are compared
@@ -357,6 +358,18 @@ class Stream(_Model):
         return self.deletes in ("complete_window", "snapshot")
 
     @property
+    def tells_absence(self) -> bool:
+        """Whether there are, at least at times, windows that tell which records are gone."""
+        return self.complete or self.sweep is not None
+
+    @property
+    def as_snapshot(self) -> "Stream":
+        """This stream, read whole."""
+        return self.model_copy(
+            update={"cursor": None, "newest_first": False, "ascending": False, "deletes": "snapshot", "sweep": None}
+        )
+
+    @property
     def per_site_cursor(self) -> bool:
         """Whether each site has its own position. A complete window covers all sites at once."""
         return self.sites is not None and self.cursor is not None and not self.complete
@@ -378,6 +391,8 @@ class Stream(_Model):
             raise ValueError("deletes: complete_window needs `cursor` and `window_field`")
         if self.deletes == "snapshot" and self.cursor is not None:
             raise ValueError("a snapshot is read whole: it has no cursor")
+        if self.sweep is not None and (self.cursor is None or self.complete):
+            raise ValueError("sweep needs `cursor`, and no complete windows")
         if self.deletes == "soft_flag" and self.deleted_flag is None:
             raise ValueError("deletes: soft_flag needs `deleted_flag`")
         return self

@@ -112,7 +112,7 @@ class StreamRules:
             modified_path=modified.get("path"),
             modified_format=modified.get("format", "iso_offset"),
             volatile=_texts(stream.get("volatile", ())),
-            tells_absence=stream.get("deletes") in ("snapshot", "complete_window"),
+            tells_absence=stream.get("deletes") in ("snapshot", "complete_window") or "sweep" in stream,
             window_path=stream.get("window_field"),
             window_format=(cursor or {}).get("format", "iso_z"),
         )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -98,7 +99,9 @@ def test_settings_are_part_of_the_address_and_a_list_is_a_repeated_parameter(sho
 def test_a_stream_may_be_on_another_host(shop: Shop, vendor: HTTPServer) -> None:
     vendor.expect_request("/items").respond_with_json({"data": [{"id": 1}]})
     spec = make_spec(
-        ITEMS | {"base_url": "http://127.0.0.1:{config.port}"}, config={"port": {"about": "The port"}}, base_url="http://x"
+        ITEMS | {"base_url": "http://127.0.0.1:{config.port}"},
+        config={"port": {"about": "The port"}},
+        base_url="http://x",
     )
     assert [result.outcome for result in shop.extract(shop.source(port=str(vendor.port)), spec)] == ["block"]
     vendor.expect_request("/sandbox/items").respond_with_json({"data": [{"id": 2}]})
@@ -237,6 +240,101 @@ def test_newest_first_is_read_until_it_gets_old(shop: Shop, vendor: HTTPServer) 
     reviews.insert(0, {"id": 99, "changed": (NOW + timedelta(minutes=30)).isoformat()})
     (result,) = shop.extract(source, spec)
     assert (result.records, asked) == (1, [0])
+
+
+class Reviews:
+    """Serves reviews of sites by change, newest first, with no filter; the id is the site and a number."""
+
+    def __init__(self, vendor: HTTPServer, *sites: str) -> None:
+        self.shown: dict[str, list[dict[str, Any]]] = {site: [] for site in sites}
+        self.refused = ""
+        self.asked = 0
+        vendor.expect_request("/sites").respond_with_handler(
+            lambda _: answer({"data": [{"id": s} for s in self.shown]})
+        )
+        vendor.expect_request(re.compile("/reviews/.*")).respond_with_handler(self._answer)
+
+    def write(self, site: str, number: int, hours_ago: float) -> None:
+        changed = (NOW - timedelta(hours=hours_ago)).isoformat()
+        self.shown[site].insert(0, {"id": f"{site}{number}", "changed": changed})
+
+    def _answer(self, request: Request) -> Response:
+        self.asked += 1
+        site = request.path.rpartition("/")[2]
+        if site == self.refused:
+            return Response("{}", status=400, mimetype="application/json")
+        at = int(request.args.get("cursor", 0))
+        more = {"next": str(at + 4)} if at + 4 < len(self.shown[site]) else {}
+        return answer({"data": self.shown[site][at : at + 4], **more})
+
+
+SWEPT = SALES | {
+    "path": "/reviews/{site}",
+    "params": {},
+    "ascending": False,
+    "newest_first": True,
+    "sites": {"stream": "sites", "field": "id"},
+    "sweep": "1d",
+    "cadence": "1h",
+}
+SITES = ITEMS | {"name": "sites", "path": "/sites"}
+
+
+def windows(shop: Shop) -> list[tuple[str | None, bool, int]]:
+    """Start, completeness and records of the blocks of sales, in order."""
+    of_sales = [m for m in shop.manifests() if m.stream == "sales"]
+    return [(m.window.start, m.window.complete, m.records) for m in of_sales]
+
+
+def test_a_stream_that_tells_no_deletions_is_swept_at_times(shop: Shop, vendor: HTTPServer) -> None:
+    portal = Reviews(vendor, "a", "b")
+    for number in range(10):
+        portal.write("a", number, 5000 - number)
+        portal.write("b", number, 40 - number)
+    source, spec = shop.source(base_url=vendor.url_for(""), since="2025-03-09"), make_spec(SITES, SWEPT)
+    shop.extract(source, spec)
+    assert windows(shop) == [(None, True, 20)], "the first extract is whole, whatever the source's `since`"
+    assert portal.asked == 6
+
+    shop.now += timedelta(hours=1)
+    portal.asked = 0
+    portal.write("a", 10, -0.5)
+    del portal.shown["b"][3]
+    shop.extract(source, spec)
+    assert windows(shop)[1:] == [("2025-03-10T11:55:00.000Z", False, 1)]
+    assert portal.asked == 2
+
+    shop.now += timedelta(days=1)
+    portal.write("b", 10, -20)
+    shop.extract(source, spec)
+    assert windows(shop)[2:] == [("2025-03-10T12:55:00.000Z", False, 1), (None, True, 21)]
+
+    shop.now += timedelta(hours=1)
+    portal.write("a", 11, -25.5)
+    shop.extract(source, spec)
+    assert windows(shop)[4:] == [("2025-03-11T12:55:00.000Z", False, 1)], "a sweep moves no position"
+
+
+def test_a_site_that_stops_the_sweep_does_not_stop_the_news_of_others(shop: Shop, vendor: HTTPServer) -> None:
+    portal = Reviews(vendor, "a", "b")
+    portal.write("a", 0, 10)
+    source, spec = shop.source(base_url=vendor.url_for("")), make_spec(SITES, SWEPT)
+    shop.extract(source, spec)
+    shop.now += timedelta(days=1)
+    portal.write("a", 1, -1)
+    portal.refused = "b"
+    assert [result.outcome for result in shop.extract(source, spec, streams=frozenset({"sales"}))] == ["failed"]
+    assert [complete for _, complete, _ in windows(shop)] == [True, False]
+    portal.refused = ""
+    shop.now += timedelta(minutes=1)
+    shop.extract(source, spec)
+    assert [complete for _, complete, _ in windows(shop)] == [True, False, True], "and it is still due"
+
+
+@pytest.mark.parametrize("change", [{"cursor": None}, {"deletes": "complete_window", "window_field": "changed"}])
+def test_only_a_stream_of_changes_can_be_swept(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="sweep needs"):
+        make_spec(SITES, SWEPT | {"newest_first": False} | change)
 
 
 def test_a_vendor_is_asked_in_its_hours_only(shop: Shop, vendor: HTTPServer) -> None:
