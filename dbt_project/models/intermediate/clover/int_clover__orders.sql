@@ -1,0 +1,72 @@
+-- Orders with what is said elsewhere: whether they were deleted, what was paid, the currency. Of a deleted order the state
+-- before counts, where it was seen. Orders in test mode, and those that Clover makes to hold a manual refund, are no sales.
+with orders as (
+
+    select
+        *,
+        bool_or(is_deleted) over (partition by source_id, order_key) as was_deleted,
+        row_number() over (partition by source_id, order_key order by is_deleted) as place
+    from {{ ref('stg_clover__orders') }}
+    where not is_test
+
+),
+
+paid as (
+
+    select
+        source_id,
+        order_key,
+        sum(amount_minor) as amount_minor,
+        sum(tip_minor) as tip_minor,
+        sum(tax_minor) as tax_minor,
+        sum(service_charge_minor) as service_charge_minor,
+        max(paid_at) as paid_at
+    from {{ ref('stg_clover__payments') }}
+    where result in ('SUCCESS', 'VOID_FAILED')
+    group by source_id, order_key
+
+)
+
+select
+    orders.source_id,
+    orders.order_key,
+    orders.location_key,
+    orders.employee_key,
+    orders.device_key,
+    orders.payment_state,
+    orders.order_number,
+    orders.order_type,
+    orders.system_order_type,
+    orders.total_minor,
+    orders.service_charge_rate,
+    orders.is_deleted as is_from_deleted,
+    orders.is_vat,
+    orders.is_tax_removed,
+    orders.is_gratuity,
+    orders.created_at,
+    orders.modified_at,
+    orders.discounts,
+    paid.tip_minor as paid_tip_minor,
+    paid.tax_minor as paid_tax_minor,
+    paid.service_charge_minor as paid_service_charge_minor,
+    paid.paid_at,
+    case
+        when orders.was_deleted then 'void'
+        when orders.payment_state in ('OPEN', 'PARTIALLY_PAID') then 'open'
+        when orders.payment_state is not null or orders.order_state = 'locked' then 'completed'
+        when paid.amount_minor >= orders.total_minor then 'completed'  -- before Clover told of a payment state
+        else 'open'
+    end as sale_status,
+    coalesce(orders.currency, sites.currency, businesses.reporting_currency) as currency
+from orders
+inner join {{ ref('stg_shard__businesses') }} as businesses
+    on {{ business_id_of('orders.source_id') }} = businesses.business_id
+left join {{ ref('int_site_currencies') }} as sites
+    on orders.source_id = sites.source_id
+    and orders.location_key = sites.location_key
+left join paid
+    on orders.source_id = paid.source_id
+    and orders.order_key = paid.order_key
+where
+    orders.place = 1
+    and not (orders.payment_state is not distinct from 'CREDITED' and paid.paid_at is null)
