@@ -16,10 +16,16 @@ from ingestion.sandbox.data import OPENS_AT, Trade
 from ingestion.sandbox.http import Answer, Request
 from ingestion.sandbox.story import Story, tell
 from ingestion.sandbox.timeline import State, Timeline, encoded
+from ingestion.sandbox.trade import Site
+from ingestion.sandbox.vendors.square.labor import labor
 from ingestion.sandbox.vendors.square.orders import location_id, variation_id
 from ingestion.sandbox.vendors.square.till import DAILY, SHARES, Till
 
 TOKEN = "sandbox-square-jaffle-shop"
+TIMECARDS_TOKEN = "sandbox-square-timecards"
+"""A seller who keeps the staff's hours at Square, and nothing else: no shop of the sandbox has two rotas."""
+TIMECARDS_FROM = "2025-05-21"
+"""Older versions of the API know them as shifts."""
 CURSOR_LIFE = 300.0
 """Seconds of real time: Square's cursors die after five minutes."""
 MOST_LOCATIONS = 10
@@ -41,7 +47,7 @@ def open_vendor(trade: Trade) -> SquareVendor:
 
 
 class SquareVendor:
-    """One seller with two locations."""
+    """A seller with two locations, and one who has timecards only."""
 
     rate = 50
 
@@ -51,7 +57,8 @@ class SquareVendor:
         for order in trade.jaffle:
             till.ring(order, stories.get(order.id, plain), trade.jaffle_tax_rates[order.site])
         self.orders, self.payments, self.refunds = map(Timeline, (till.orders, till.payments, till.refunds))
-        self.locations = _locations(trade)
+        self.locations = _locations(trade.jaffle_sites)
+        self.staff = labor(trade.jaffle_sites[0])
         self.catalog = [State(EPOCH, o["id"], o["type"], partial(dict, o)) for o in _catalog(trade)]
         self._clock = clock
 
@@ -66,10 +73,11 @@ class SquareVendor:
 
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
-        if request.token != TOKEN:
+        bodies = {TOKEN: self._body, TIMECARDS_TOKEN: self._labor}
+        if request.token not in bodies:
             return self.unauthorized()
         try:
-            return Answer(self._body(request))
+            return Answer(bodies[request.token](request))
         except SquareError as error:
             return error.answer
 
@@ -87,13 +95,40 @@ class SquareVendor:
                 return self._money(request, "payments", self.payments)
             case "GET", "/v2/refunds":
                 return self._money(request, "refunds", self.refunds)
+            case "POST", "/v2/team-members/search" | "/v2/labor/timecards/search":
+                return encoded({})
         raise SquareError(404, "INVALID_REQUEST_ERROR", "NOT_FOUND", "Resource not found.")
 
+    def _labor(self, request: Request) -> bytes:
+        """The seller with timecards: one location, nothing sold."""
+        match request.method, request.path:
+            case "GET", "/v2/locations":
+                return encoded({"locations": self.locations[:1]})
+            case "POST", "/v2/team-members/search":
+                return self._people(request, "team_members", self.staff.team_members(request.now), 100)
+            case "POST", "/v2/labor/timecards/search":
+                if request.headers.get("square-version", "") < TIMECARDS_FROM:
+                    raise SquareError(404, "INVALID_REQUEST_ERROR", "NOT_FOUND", "Resource not found.")
+                return self._people(request, "timecards", self.staff.timecards(request.now), 200)
+            case ("GET", "/v2/catalog/list" | "/v2/payments" | "/v2/refunds") | ("POST", "/v2/orders/search"):
+                return encoded({})
+        raise SquareError(404, "INVALID_REQUEST_ERROR", "NOT_FOUND", "Resource not found.")
+
+    def _people(self, request: Request, name: str, records: Sequence[dict[str, Any]], default: int) -> bytes:
+        """A page of team members or timecards: sorted by the field that is asked for, newest first unless said."""
+        body = _json(request)
+        sort = body.get("query", {}).get("sort", {})
+        field = sort.get("field", "CREATED_AT").lower()
+        limit = int(body.get("limit", default))
+        if not 0 < limit <= 200:
+            raise _bad("limit", "must be between 1 and 200")
+        newest_first = sort.get("order", "DESC") == "DESC"
+        found = sorted(records, key=lambda r: (r.get(field, ""), r["id"]), reverse=newest_first)
+        states = [State(EPOCH, record["id"], name, partial(dict, record)) for record in found]
+        return self._page(request, name, states, body.get("cursor"), limit)
+
     def _search(self, request: Request) -> bytes:
-        try:
-            body = json.loads(request.body or b"{}")
-        except json.JSONDecodeError as error:
-            raise _bad("body", str(error)) from error
+        body = _json(request)
         sites = body.get("location_ids") or []
         if not 0 < len(sites) <= MOST_LOCATIONS:
             raise _bad("location_ids", f"between 1 and {MOST_LOCATIONS} location ids are needed")
@@ -155,6 +190,14 @@ def _span(start: str | None, end: str | None) -> tuple[datetime, datetime]:
         raise _bad("date_time_filter", str(error)) from error
 
 
+def _json(request: Request) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = json.loads(request.body or b"{}")
+    except json.JSONDecodeError as error:
+        raise _bad("body", str(error)) from error
+    return body
+
+
 def _bad(field: str, detail: str) -> SquareError:
     return SquareError(400, "INVALID_REQUEST_ERROR", "INVALID_VALUE", f"{field}: {detail}")
 
@@ -170,7 +213,7 @@ def _query_hash(request: Request) -> str:
     return blake2b(json.dumps([request.path, query, body], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _locations(trade: Trade) -> list[dict[str, Any]]:
+def _locations(sites: Sequence[Site]) -> list[dict[str, Any]]:
     return [
         {
             "id": location_id(site.name),
@@ -186,7 +229,7 @@ def _locations(trade: Trade) -> list[dict[str, Any]]:
             "business_name": "Jaffle Shop",
             "type": "PHYSICAL",
         }
-        for site in trade.jaffle_sites
+        for site in sites
     ]
 
 
