@@ -1,8 +1,9 @@
 """The datasets as trade: who sold what, when, on the local wall clock; moved in time by whole weeks.
 
-Both datasets are years old and years apart. Each is shifted by a whole number of weeks, so weekdays stay, and both end
-within days of each other: jaffle 2019-03-01 … 04-16 by 261 weeks to 2024-03-01 … 04-16, pizza 2015 by 433 weeks to
-2023-04-20 … 2024-04-18. Prices, taxes and wall-clock times stay as they are.
+The datasets are years apart. Each is shifted by a whole number of weeks, so weekdays stay, and all end within days of
+each other: jaffle 2019-03-01 … 04-16 by 261 weeks to 2024-03-01 … 04-16, pizza 2015 by 433 weeks to 2023-04-20 …
+2024-04-18, coffee 2024-03-01 … 08-08 back by 16 weeks to 2023-11-10 … 2024-04-18. Prices, taxes and wall-clock times
+stay as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ingestion.sandbox.trade import Site, between, draw, site
 DATASETS = Path(__file__).parent / "datasets"
 JAFFLE_SHIFT = timedelta(weeks=261)
 PIZZA_SHIFT = timedelta(weeks=433)
+COFFEE_SHIFT = timedelta(weeks=-16)
 OPENS_AT = datetime(2024, 4, 2, 9, 0, tzinfo=UTC)
 """Where a new sandbox's clock stands: two weeks of trade are still to come."""
 CLOSES_ON = date(2024, 4, 18)
@@ -33,11 +35,12 @@ CLOSES_ON = date(2024, 4, 18)
 JAFFLE_ZONES = {"Philadelphia": "America/New_York", "Brooklyn": "America/New_York"}
 PIZZA_SITE, PIZZA_ZONE = "Chicago", "America/Chicago"
 BAR_SITE = "Brooklyn"
+COFFEE_SITE, COFFEE_ZONE = "Kyiv", "Europe/Kyiv"
 
 
 @dataclass(frozen=True)
 class Product:
-    """An article on the menu; `price` in cents."""
+    """An article on the menu; `price` in cents of the business's currency."""
 
     sku: str
     name: str
@@ -65,6 +68,7 @@ class Order:
     at: datetime
     lines: tuple[Line, ...]
     tax: int
+    tender: str = ""  # card or cash, where the dataset tells
 
     @cached_property
     def instant(self) -> datetime:
@@ -88,6 +92,8 @@ class Trade:
     bar_products: tuple[Product, ...]
     pizza: tuple[Order, ...]
     pizza_products: tuple[Product, ...]
+    coffee: tuple[Order, ...]
+    coffee_products: tuple[Product, ...]
 
     @cached_property
     def jaffle_sites(self) -> tuple[Site, ...]:
@@ -99,6 +105,11 @@ class Trade:
     def pizza_sites(self) -> tuple[Site, ...]:
         """The pizza place."""
         return (site(PIZZA_SITE, PIZZA_ZONE, (o.at for o in self.pizza)),)
+
+    @cached_property
+    def coffee_sites(self) -> tuple[Site, ...]:
+        """The coffee machine."""
+        return (site(COFFEE_SITE, COFFEE_ZONE, (o.at for o in self.coffee)),)
 
 
 def load() -> Trade:
@@ -113,7 +124,19 @@ def load() -> Trade:
     pizza_products: dict[str, Product] = {}
     pizza = tuple(_pizza(pizza_products))
     bar = tuple(_bar(jaffle))
-    return Trade(jaffle, tuple(jaffle_products.values()), rates, bar, BAR_MENU, pizza, tuple(pizza_products.values()))
+    coffee_products: dict[str, Product] = {}
+    coffee = tuple(_coffee(coffee_products))
+    return Trade(
+        jaffle=jaffle,
+        jaffle_products=tuple(jaffle_products.values()),
+        jaffle_tax_rates=rates,
+        bar=bar,
+        bar_products=BAR_MENU,
+        pizza=pizza,
+        pizza_products=tuple(pizza_products.values()),
+        coffee=coffee,
+        coffee_products=tuple(coffee_products.values()),
+    )
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:
@@ -155,6 +178,19 @@ def _pizza(products: dict[str, Product]) -> Iterator[Order]:
             at,
             tuple(Line(f"{number}/{n}", products[sku], count) for n, (sku, count) in enumerate(lines.items(), 1)),
             0,
+        )
+
+
+def _coffee(products: dict[str, Product]) -> Iterator[Order]:
+    """One cup each, to the millisecond. Prices moved, and cash is dearer than a card: a line bears the price as paid,
+    the menu the latest one."""
+    for number, row in enumerate(_rows("coffee_vending.csv.zst"), 1):
+        sku = row["coffee_name"].lower().replace(" ", "-")
+        products[sku] = Product(sku, row["coffee_name"], "coffee", int(Decimal(row["money"]) * 100))
+        at = datetime.fromisoformat(row["datetime"]) + COFFEE_SHIFT
+        order = f"cup-{number:04}"
+        yield Order(
+            order, COFFEE_SITE, COFFEE_ZONE, at, (Line(f"{order}/1", products[sku]),), 0, tender=row["cash_type"]
         )
 
 
