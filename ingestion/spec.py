@@ -5,6 +5,7 @@ Paths into a record are dotted (`general.timeZone`); `""` is the body itself. Re
 value), `{parent}` the parent record's key, `{from}` and `{to}` the window's ends in the stream's time format.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -153,12 +154,15 @@ class ErrorSign(_Model):
     status: int | None = None
     path: str | None = None  # into the body
     values: tuple[str, ...] = ()  # texts the value at `path` may have; empty: any value but null
+    other_than: tuple[str, ...] = ()  # texts that mean no error, where a good answer has the field too (code 0)
     means: ErrorClass
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.status is None and self.path is None:
             raise ValueError("an error sign needs a status, a path, or both")
+        if (self.values or self.other_than) and self.path is None:
+            raise ValueError("the values of an error sign need the path where they are")
         return self
 
 
@@ -339,6 +343,7 @@ class Stream(_Model):
     window_field: str | None = None  # the field that the window is about, when deletes: complete_window
     volatile: Paths = ()  # left out when two versions are compared
     links: Paths = ()  # keys of records of this source (of any stream) that belong together with it: a payment's order
+    no_link: str | None = None  # what a link says that leads nowhere, besides null and empty text
     cadence: Duration = timedelta(minutes=10)
     feeds: tuple[Entity, ...] = ()
 
@@ -350,7 +355,8 @@ class Stream(_Model):
     @property
     def link_paths(self) -> list[str]:
         """`links` as jsonpaths; in Postgres' lax mode they go through arrays by themselves."""
-        return ["$." + ".".join(f'"{step}"' for step in path.split(".")) for path in self.links]
+        but_nowhere = "" if self.no_link is None else f" ? (@ != {json.dumps(self.no_link)})"
+        return ["$." + ".".join(f'"{step}"' for step in path.split(".")) + but_nowhere for path in self.links]
 
     @property
     def complete(self) -> bool:
@@ -416,7 +422,7 @@ class IntegrationSpec(_Model):
     base_url: str
     config: dict[str, Setting] = {}
     auth: Auth
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {}  # may hold {config.x}; one that comes out empty is not sent
     secret_headers: dict[str, str] = {}  # header → name of the secret
     rate_limit: RateLimit
     allowed_hours: AllowedHours | None = None

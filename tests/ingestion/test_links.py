@@ -38,3 +38,10 @@ def test_what_was_loaded_before_a_link_was_declared_is_linked(make_shard: MakeSh
     assert links(raw) == []
     raw.load(raw.block("orders", [b'{"id":"q","order_id":"B"}'], at=60), specs=LINKED)
     assert links(raw) == [("A", "p"), ("B", "q"), ("p", "A"), ("q", "B")]
+
+
+def test_a_link_that_leads_nowhere_links_nothing(make_shard: MakeShard, tmp_path: Path) -> None:
+    raw = depot(make_shard, tmp_path)
+    specs = {"acme": make_spec(ORDERS | {"links": ["order_id"], "no_link": "0"}, ITEMS)}
+    raw.load(raw.block("orders", [b'{"id":"p","order_id":"0"}', b'{"id":"q","order_id":"A"}']), specs=specs)
+    assert links(raw) == [("A", "q"), ("q", "A")]
