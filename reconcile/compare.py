@@ -185,6 +185,7 @@ class Query(NamedTuple):
     table: str
     money: Mapping[str, str]
     counts: Mapping[str, str]
+    has_currency: bool = True
 
 
 FACTS = (
@@ -211,6 +212,24 @@ FACTS = (
         {"spend": "spend", "claimed_purchase_value": "claimed_purchase_value"},
         {"impressions": "impressions", "clicks": "clicks", "claimed_purchases": "claimed_purchases"},
     ),
+    Query(
+        "fct_review",
+        {},
+        {"reviews": "1", "stars": "rating", "reviews_answered": "case when is_replied then 1 else 0 end"},
+        has_currency=False,
+    ),
+    Query(
+        "fct_mailing",
+        {"mail_revenue": "attributed_revenue"},
+        {
+            "mails_sent": "sent_count",
+            "mails_back": "bounce_count",
+            "mails_opened": "unique_open_count",
+            "mails_clicked": "unique_click_count",
+            "mails_left": "unsubscribe_count",
+            "mail_orders": "attributed_orders",
+        },
+    ),
 )
 SUMMARIES = (
     Query(
@@ -227,6 +246,12 @@ SUMMARIES = (
         "sum_marketing_day",
         {"spend": "spend", "claimed_purchase_value": "claimed_purchase_value"},
         {"impressions": "impressions", "clicks": "clicks", "claimed_purchases": "claimed_purchases"},
+    ),
+    Query(
+        "sum_review_day",
+        {},
+        {"reviews": "review_count", "stars": "rating_sum", "reviews_answered": "replied_count"},
+        has_currency=False,
     ),
 )
 FACT_MEASURES = frozenset(m for q in FACTS for m in (*q.money, *q.counts))
@@ -255,9 +280,8 @@ def _add(cursor: Any, query: Query, table: str, where: str, parameters: tuple[An
     measures = [(name, sql, True) for name, sql in query.money.items()]
     measures += [(name, sql, False) for name, sql in query.counts.items()]
     columns = ", ".join(f"sum({sql})" for _, sql, _ in measures)
-    cursor.execute(
-        f"select business_date, currency::text, {columns} from {table} where {where} group by 1, 2", parameters
-    )
+    currency = "currency::text" if query.has_currency else "null::text"
+    cursor.execute(f"select business_date, {currency}, {columns} from {table} where {where} group by 1, 2", parameters)
     for day, currency, *amounts in cursor:
         for (name, _, is_money), amount in zip(measures, amounts, strict=True):
             if amount:
@@ -271,24 +295,28 @@ def loaded_block_ids(cursor: Any, raw_schema: str, source_id: int) -> frozenset[
 
 
 def sites_of(cursor: Any, keys: str, source_id: int) -> Sites:
-    """What people decided on time zone and day start, by the source's own site keys; its business's currency."""
+    """Time zone and day start of the source's sites, by its own keys, and who decided; its business's currency."""
     cursor.execute(
         f"""
         select
             site.natural_key, greatest(map.valid_from, setting.valid_from), least(map.valid_to, setting.valid_to),
-            setting.timezone, setting.day_start
+            setting.timezone, setting.day_start, setting.decided_by
         from {keys}.source_location as site
         inner join {keys}.location_map as map on map.source_location_id = site.id
         inner join {keys}.location_setting as setting
             on setting.location_id = map.location_id
             and setting.valid_from < map.valid_to and map.valid_from < setting.valid_to
-        where site.source_id = %s and setting.decided_by <> 'vendor'
+        where site.source_id = %s
         """,
         (source_id,),
     )
-    found: dict[str, list[SiteSetting]] = defaultdict(list)
-    for site, valid_from, valid_to, timezone, day_start in cursor:
-        found[site].append(SiteSetting(valid_from, valid_to, timezone, day_start))
+    decided: dict[str, list[SiteSetting]] = defaultdict(list)
+    settled: dict[str, list[SiteSetting]] = defaultdict(list)
+    for site, valid_from, valid_to, timezone, day_start, decided_by in cursor:
+        setting = SiteSetting(valid_from, valid_to, timezone, day_start)
+        settled[site].append(setting)
+        if decided_by != "vendor":
+            decided[site].append(setting)
     cursor.execute(f"select reporting_currency from {keys}.route where business = {keys}.business_of(%s)", (source_id,))
     [(currency,)] = cursor.fetchall()
-    return Sites(found, currency)
+    return Sites(decided, settled, currency)

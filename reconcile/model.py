@@ -40,10 +40,12 @@ class SiteSetting:
 class Sites:
     """Time zone and day start of each vendor site, and the currency of amounts whose vendor gives none.
 
-    `overrides` are what people decided; vendors fill in the rest.
+    `overrides` are what people decided; vendors fill in the rest. `settled` is what holds, whoever said it, for vendors
+    that tell no time zone.
     """
 
     overrides: Mapping[str, Sequence[SiteSetting]] = field(default_factory=dict)
+    settled: Mapping[str, Sequence[SiteSetting]] = field(default_factory=dict)
     currency: str = "USD"  # the business's reporting currency
 
     def business_date(self, site: str, at: datetime, timezone: str, day_start: timedelta) -> date:
@@ -51,12 +53,25 @@ class Sites:
 
         `timezone` and `day_start` are the vendor's own, used where no overrule covers the local date.
         """
-        for setting in self.overrides.get(site, ()):
-            local = at.astimezone(ZoneInfo(setting.timezone)).replace(tzinfo=None)
-            if setting.valid_from <= (local - setting.day_start).date() < setting.valid_to:
-                return (local - setting.day_start).date()
-        local = at.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
-        return (local - day_start).date()
+        return _by(self.overrides.get(site, ()), at) or _local(at, timezone, day_start)
+
+    def settled_date(self, site: str, at: datetime) -> date:
+        """Business date at a site of which the vendor tells neither time zone nor day start; by UTC, from four in the
+        morning, where nobody else has told them."""
+        return _by(self.settled.get(site, ()), at) or _local(at, "UTC", timedelta(hours=4))
+
+
+def _by(settings: Sequence[SiteSetting], at: datetime) -> date | None:
+    """The date by the setting that is valid on it."""
+    for setting in settings:
+        found = _local(at, setting.timezone, setting.day_start)
+        if setting.valid_from <= found < setting.valid_to:
+            return found
+    return None
+
+
+def _local(at: datetime, timezone: str, day_start: timedelta) -> date:
+    return (at.astimezone(ZoneInfo(timezone)).replace(tzinfo=None) - day_start).date()
 
 
 class Receipts(Protocol):

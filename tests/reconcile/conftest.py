@@ -39,7 +39,7 @@ BUSINESS = 1001
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)
 COMPARED = (
     "fct_sale", "fct_sale_item", "fct_refund", "fct_payment", "fct_shift", "fct_ad_spend", "sum_sales_day",
-    "sum_labour_day", "sum_marketing_day",
+    "sum_labour_day", "sum_marketing_day", "fct_review", "fct_mailing", "sum_review_day",
 )  # fmt: skip
 BAR, PIZZERIA = "eb59e278-8b0e-4815-a08c-f7fbfdc378f1", "ff5e1293-839a-464b-803e-d6d23a03a416"
 
