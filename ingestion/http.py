@@ -32,6 +32,7 @@ from ingestion.spec import (
     QueryTokenAuth,
     Stream,
 )
+from ingestion.template import fill
 
 MAX_PAGE = 256 * 1024 * 1024
 _BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
@@ -85,6 +86,8 @@ class Client:
         self._spec, self._source, self._patience, self._sleep = spec, source, patience, sleep
         self._secrets = secret_values(source, spec)
         self.base_url = base_url_of(source, spec)
+        settings = {f"config.{name}": source.config.get(name, "") for name in spec.config}
+        self._headers = {name: value for name, value in fill(spec.headers, settings).items() if value}
         fingerprint = hashlib.sha256("\0".join([self.base_url, *self._secrets.values()]).encode()).hexdigest()
         rate = source.config.get("requests_per_second")
         self._budget: Budget = (
@@ -187,7 +190,7 @@ class Client:
         if wait > 0:
             self._sleep(wait)
         self._requests += 1
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._spec.headers, **request.headers}
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._headers, **request.headers}
         body = None
         if request.body is not None and request.as_form:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -280,7 +283,7 @@ class Client:
                     value = page.text(sign.path)
                 except VendorError:
                     continue  # not JSON: the status decides
-                if value is None or (sign.values and value not in sign.values):
+                if value is None or value in sign.other_than or (sign.values and value not in sign.values):
                     continue
             return sign.means
         status = answer.status

@@ -1,7 +1,7 @@
 """Vendors' spellings of time, both ways. Always aware, always UTC inside."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
 from ingestion.spec import TimeFormat
@@ -12,8 +12,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def parse_time(value: object, spelling: TimeFormat) -> datetime:
     """A vendor's time as an aware UTC datetime; ValueError if it is not in that spelling or has no zone.
 
-    ISO spellings and RFC 2822 take any offset (`Z`, `+00:00`, `+0000`); `date` is midnight UTC; epochs may be numbers
-    or text.
+    ISO spellings and RFC 2822 take any offset (`Z`, `+00:00`, `+0000`); `date` is midnight UTC of that day, also of one
+    that is written with a wall clock (`2024-03-09 00:00:00`); epochs may be numbers or text.
     """
     if spelling in ("epoch_ms", "epoch_s"):
         if isinstance(value, bool) or not isinstance(value, int | str):
@@ -23,8 +23,10 @@ def parse_time(value: object, spelling: TimeFormat) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     if spelling == "date":
-        day = date.fromisoformat(value)
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        wall = datetime.fromisoformat(value)
+        if wall.tzinfo is not None:
+            raise ValueError(f"{value!r} is an instant, not a day")
+        return wall.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
     moment = parsedate_to_datetime(value) if spelling == "rfc2822" else datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError(f"{value!r} has no offset from UTC")

@@ -77,6 +77,16 @@ def test_throttling_with_status_200_or_400_is_known_by_its_sign(shop: Shop, vend
     assert (result.outcome, result.retries) == ("block", 2)
 
 
+def test_a_code_other_than_the_good_one_is_an_error_with_status_200(shop: Shop, vendor: HTTPServer) -> None:
+    answers = iter([Response('{"code":50000,"data":[]}'), Response(json.dumps({"code": 0, "data": [{"id": 1}]}))])
+    vendor.expect_request("/items").respond_with_handler(lambda _: next(answers))
+    signs = [{"path": "code", "other_than": ["0"], "means": "vendor"}]
+    (result,) = shop.extract(
+        shop.source(base_url=vendor.url_for("")), make_spec(ITEMS, error_signs=signs), patience=20.0
+    )
+    assert (result.outcome, result.retries, result.records) == ("block", 1, 1)
+
+
 @pytest.mark.parametrize("body", ["{'data': []}", '{"data":[{"id":1}', "<html>maintenance</html>", ""])
 def test_malformed_json(shop: Shop, vendor: HTTPServer, body: str) -> None:
     vendor.expect_request("/items").respond_with_data(body)

@@ -13,6 +13,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from ingestion.source import SourceRef
+from ingestion.times import parse_time
 from tests.ingestion.conftest import ITEMS, NOW, SALES, Shop, make_spec
 
 OAUTH = {"type": "oauth_refresh", "url": "https://acme.example/token"}
@@ -397,3 +398,27 @@ def test_what_the_vendor_no_longer_serves_is_not_asked_for(shop: Shop, vendor: H
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         make_spec(SALES | changes)
+
+
+@pytest.mark.parametrize(("config", "sent"), [({"manager": "77"}, "77"), ({}, None)])
+def test_a_header_holds_a_setting_and_is_left_out_without_it(
+    shop: Shop, vendor: HTTPServer, config: dict[str, str], sent: str | None
+) -> None:
+    vendor.expect_request("/items").respond_with_json({"data": [{"id": 1}]})
+    spec = make_spec(
+        ITEMS,
+        headers={"Login-Customer-Id": "{config.manager}", "Api-Version": "3"},
+        config={"manager": {"about": "The manager", "required": False}},
+    )
+    assert [r.outcome for r in shop.extract(shop.source(base_url=vendor.url_for(""), **config), spec)] == ["block"]
+    asked = [request for request, _ in vendor.log]
+    assert [(r.headers.get("Login-Customer-Id"), r.headers.get("Api-Version")) for r in asked] == [(sent, "3")]
+
+
+def test_a_day_written_with_a_wall_clock_is_that_day() -> None:
+    day = parse_time("2024-03-09", "date")
+    assert day.isoformat() == "2024-03-09T00:00:00+00:00"
+    assert parse_time("2024-03-09 00:00:00", "date") == parse_time("2024-03-09T23:59:59", "date") == day
+    for other in ("2024-03-09T00:00:00Z", "2024-3-9", ""):
+        with pytest.raises(ValueError):
+            parse_time(other, "date")
