@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ingestion import canonical
 from ingestion.cursors import Span
 from ingestion.http import Request
 from ingestion.page import Page, at, text_at, with_context
@@ -81,6 +82,7 @@ class Lines:
         """`completed` gives a record whose lists the vendor cut its whole lists."""
         self._spec, self._stream, self._seen, self._resume = spec, stream, seen, span.resume
         self._completed = completed
+        self._volatile = [path.split(".") for path in stream.volatile]
         self._oldest = span.start if stream.newest_first else None
         self.passed = False  # newest first: the window's start was passed, all that follows is older
         self._overlaps = stream.cursor is not None and stream.modified is not None and not stream.complete
@@ -97,7 +99,7 @@ class Lines:
                 continue
             whole = self._completed(record)
             line = with_context(whole, context) if context else whole
-            mark = hashlib.blake2b(line, digest_size=12).digest()
+            mark = self._mark(line)
             if mark in self._previous or mark in on_page:
                 continue  # the vendor moved it to the next page while we were reading
             on_page.add(mark)
@@ -107,6 +109,15 @@ class Lines:
         self._previous = on_page
         lines.append(b"")
         return b"\n".join(lines), len(lines) - 1
+
+    def _mark(self, line: bytes) -> bytes:
+        """What the line is known by: its bytes, or the record without what does not count as a change."""
+        if self._volatile:
+            try:
+                return bytes.fromhex(canonical.record_hash(canonical.decode(line), self._volatile))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, canonical.NumberOutOfRange):
+                pass  # loading tells what is wrong with it
+        return hashlib.blake2b(line, digest_size=12).digest()
 
     def _is_older(self, record: bytes) -> bool:
         if self._oldest is None:

@@ -57,3 +57,19 @@ def test_every_lasting_state_is_extracted_once(shop: Shop, vendor: HTTPServer, s
     records = shop.records()
     assert {record for _, record in till.sales.values()} <= set(records)
     assert len(records) == len(set(records))
+
+
+def test_what_does_not_count_as_a_change_is_not_extracted_again(shop: Shop, vendor: HTTPServer) -> None:
+    signatures = iter("abc")
+
+    def answer(_request: Request) -> Response:
+        photo = {"url": f"https://photos.example/1?{next(signatures)}"}
+        return Response(json.dumps({"data": [{"id": "1", "changed": shop.now.isoformat(), "photo": photo}]}))
+
+    vendor.expect_request("/sales").respond_with_handler(answer)
+    source, spec = shop.source(base_url=vendor.url_for("")), make_spec(SALES | {"volatile": ["photo"]})
+    changed = shop.now
+    for _ in range(2):
+        (result,) = shop.extract(source, spec, force=True)
+        assert result.error is None
+    assert shop.now == changed and len(shop.records()) == 1
