@@ -4,7 +4,7 @@
         'location': ['clover', 'deputy', 'google_business', 'sevenshifts', 'square', 'toast', 'wheniwork'],
         'employee': ['clover', 'deputy', 'sevenshifts', 'square', 'wheniwork'],
         'item': ['clover', 'square', 'toast'],
-        'campaign': ['meta_ads'],
+        'campaign': ['google_ads', 'meta_ads', 'tiktok_ads'],
         'sale': ['clover', 'square', 'toast'],
         'sale_item': ['clover', 'square', 'toast'],
         'payment': ['clover', 'square', 'toast'],
@@ -13,7 +13,7 @@
         'refund_item': ['clover', 'square', 'toast'],
         'shift': ['deputy', 'sevenshifts', 'square', 'wheniwork'],
         'wage': ['deputy', 'sevenshifts', 'square', 'wheniwork'],
-        'ad_spend': ['meta_ads'],
+        'ad_spend': ['google_ads', 'meta_ads', 'tiktok_ads'],
         'review': ['google_business'],
         'mailing': ['mailchimp'],
     } %}

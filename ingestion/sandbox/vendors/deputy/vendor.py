@@ -12,7 +12,6 @@ from ingestion.sandbox.data import Trade
 from ingestion.sandbox.http import Answer, Request
 from ingestion.sandbox.vendors.deputy.install import TOKEN, Install, install
 from ingestion.sandbox.vendors.deputy.records import Record, agreement, areas, companies, employees
-from ingestion.sandbox.vendors.deputy.site import coffee_site
 from ingestion.sandbox.vendors.deputy.timesheets import leave, roster, timesheet
 
 MOST = 500
@@ -36,7 +35,7 @@ class DeputyError(Exception):
 
 def open_vendor(trade: Trade) -> DeputyVendor:
     """Deputy with the install of the coffee place."""
-    return DeputyVendor(install(coffee_site(trade)))
+    return DeputyVendor(install(trade.coffee_sites[0]))
 
 
 class DeputyVendor:

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ingestion.sandbox.rota import Punch, seen
+from ingestion.sandbox.rota import A_DAY, Punch, seen
 from ingestion.sandbox.staff import Person
 from ingestion.sandbox.trade import draw
 from ingestion.sandbox.vendors.wheniwork.workplace import (
@@ -136,12 +136,12 @@ def time(place: Workplace, punch: Punch, n: int, now: datetime) -> Record | None
 
 
 def breaks(punch: Punch, n: int, now: datetime) -> Iterator[tuple[datetime, datetime, Record]]:
-    """The breaks of a time, each with when it began and ended or will; those of a deleted time are gone with it."""
+    """The breaks of a time, each with when it began and ended; one recorded by mistake is gone the day after."""
     as_seen = seen(punch, now)
     if as_seen.deleted:
         return
     for k, rest, end in as_seen.breaks:
-        if rest.deleted and end is not None:
+        if rest.deleted and now >= rest.end + A_DAY:
             continue
         punched = draw("punched", punch.person.number, rest.start) >= NOT_PUNCHED
         if not punched and end is None:

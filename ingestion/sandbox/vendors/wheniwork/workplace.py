@@ -40,7 +40,7 @@ def workplace(site: Site) -> Workplace:
     days = sorted(site.orders)
     third = days[0] + (days[-1] - days[0]) / 3
     people = _people(site.name, days[0] - timedelta(days=365), third, days[-1] - LAST_RISE)
-    left = Person(699099, "Wendeline", "Ashgrove", (site.name,), "PP-0099", "wendeline.ashgrove@pizzaplace.example")
+    left = Person(699098, "Wendeline", "Ashgrove", (site.name,), "PP-0098", "wendeline.ashgrove@pizzaplace.example")
     return Workplace(site, people, left, rota([site], people, CAPACITY))
 
 
