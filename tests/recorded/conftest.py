@@ -5,14 +5,14 @@ A folder beside this file is a vendor, by its integration's name. Nothing else n
     source.yml          the business and its source (fields: `Recording` in pages.py)
     <stream>.json       a page, exactly as the vendor answers; it is read through the spec's `records`
     <stream>.<n>.json   more pages of the same read; `context` in source.yml may differ for each
-    later/…json         pages read a day later: what changed, or (snapshots and complete windows) what is gone
+    later/…json         pages read a day later: what changed, or (snapshots, sweeps and complete windows) what is gone
     expected.yml        relation of `marts` → all its rows that come of this vendor, in any order:
 
         fct_payment:
           # 113.85 in the tender; Square's fee is not in the order
           - {sale_key: BxCc4Y2, amount: 113.85, tip: null, paid_at: "2021-06-18T13:31:43Z"}
 
-Rows are worked out by hand from the vendor's documentation and the definitions in docs, a comment for each number; never
+Rows are worked out by hand from the vendor's documentation and the definitions in docs, a comment for each number, never
 copied from what comes out. Only the columns written are compared, and all rows must have the same. Numbers compare as
 numbers, times as instants, everything else as text; `null` is null. A relation with no rows is `[]`. Ids mean nothing
 here: write `<thing>_key` where the relation has only `<thing>_id` (sale_key, campaign_key, source_location_key), and

@@ -162,7 +162,8 @@ def _write_block(
         content, count = lines.of(page, _json(context))
         draft.append(content, count)
     window = recording.settings.window.get(name, (None, None))
-    complete = stream.deletes == "snapshot" or (stream.complete and window[0] is not None)
+    whole = stream.deletes == "snapshot" or stream.sweep is not None
+    complete = whole or (stream.complete and window[0] is not None)
     draft.commit(
         started_at=at,
         window=Window(start=window[0], end=window[1], complete=complete),
