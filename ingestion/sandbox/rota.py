@@ -9,9 +9,10 @@ after 20 hours, and corrected after that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from math import ceil
 
 from ingestion.sandbox.staff import BAR, CLEANING, CREW, FULL_TIME, LEAD, MANAGER, Person
@@ -61,7 +62,7 @@ class Punch:
 
 
 @dataclass(frozen=True)
-class _Slot:
+class Slot:
     """A place to fill, in minutes of wall clock after midnight of the day."""
 
     site: Site
@@ -70,39 +71,46 @@ class _Slot:
     end: int
 
 
-def rota(sites: Sequence[Site], people: Sequence[Person], capacity: int) -> list[Punch]:
-    """Every punch of a company by clock-in. `capacity` is how many orders one of the crew handles in half a day."""
+Slots = Callable[[Site, date], Iterable[Slot]]
+
+
+def rota(sites: Sequence[Site], people: Sequence[Person], slots: Slots) -> list[Punch]:
+    """Every punch of a company by clock-in. `slots` are the places of a site on a day, those that matter most first."""
     days = sorted({day for site in sites for day in site.orders})
     shifts_this_week: dict[int, int] = {}
     punches: list[Punch] = []
     for day in days:
         if day.weekday() == 0:
             shifts_this_week.clear()
-        today = [_punch(slot, person, day) for slot, person in _staffed(day, sites, people, capacity, shifts_this_week)]
+        today = [_punch(slot, person, day) for slot, person in _staffed(day, sites, people, slots, shifts_this_week)]
         punches += _untidy(today, day)
     return sorted(punches, key=lambda p: (p.clocked_in, p.person.number))
 
 
-def _slots(site: Site, day: date, capacity: int) -> Iterator[_Slot]:
-    """Places of a trading day at a site, those that matter most first."""
+def shop(capacity: int) -> Slots:
+    """The places of a shop. `capacity` is how many orders one of the crew handles in half a day."""
+    return partial(_shop, capacity)
+
+
+def _shop(capacity: int, site: Site, day: date) -> Iterator[Slot]:
     opens, closes = site.hours
     middle = (opens + closes) // 2
     if day.weekday() < SATURDAY:
-        yield _Slot(site, MANAGER, 8 * 60, 17 * 60)
-        yield _Slot(site, LEAD, opens * 60 - 15, opens * 60 + 9 * 60 + 30)
+        yield Slot(site, MANAGER, 8 * 60, 17 * 60)
+        yield Slot(site, LEAD, opens * 60 - 15, opens * 60 + 9 * 60 + 30)
     for _ in range(max(1, ceil(site.count(day, 0, middle) / capacity))):
-        yield _Slot(site, CREW, opens * 60 - 15, middle * 60 + 30)
+        yield Slot(site, CREW, opens * 60 - 15, middle * 60 + 30)
     for _ in range(max(1, ceil(site.count(day, middle, closes) / capacity))):
-        yield _Slot(site, CREW, middle * 60 - 15, closes * 60 + 30)
+        yield Slot(site, CREW, middle * 60 - 15, closes * 60 + 30)
     if site.count(day, MIDNIGHT):
-        yield _Slot(site, BAR, 17 * 60 + 15, 26 * 60 + 30)
+        yield Slot(site, BAR, 17 * 60 + 15, 26 * 60 + 30)
     if day.weekday() == SATURDAY:
-        yield _Slot(site, CLEANING, 22 * 60, 30 * 60)
+        yield Slot(site, CLEANING, 22 * 60, 30 * 60)
 
 
 def _staffed(
-    day: date, sites: Sequence[Site], people: Sequence[Person], capacity: int, shifts_this_week: dict[int, int]
-) -> Iterator[tuple[_Slot, Person]]:
+    day: date, sites: Sequence[Site], people: Sequence[Person], slots: Slots, shifts_this_week: dict[int, int]
+) -> Iterator[tuple[Slot, Person]]:
     """The day's places with somebody in each: nobody twice a day, and a sixth shift only if nobody else is left."""
     taken: set[int] = set()
     for site in sites:
@@ -110,7 +118,7 @@ def _staffed(
             continue
         team = [p for p in people if site.name in p.sites]
         leads = [p for p in team if p.kind == "asst_manager"]
-        for slot in _slots(site, day, capacity):
+        for slot in slots(site, day):
             if slot.role == MANAGER:
                 candidates = [p for p in team if p.kind == "manager"]
             elif slot.role == LEAD:
@@ -128,7 +136,7 @@ def _staffed(
                 yield slot, person
 
 
-def _punch(slot: _Slot, person: Person, day: date) -> Punch:
+def _punch(slot: Slot, person: Person, day: date) -> Punch:
     key = (person.number, day, slot.role)
     zone = slot.site.zone
     clocked_in = local(day, slot.start + between(-6, 4, "in", *key), zone).astimezone(UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
-from ingestion.sandbox.rota import rota
+from ingestion.sandbox.rota import rota, shop
 from ingestion.sandbox.trade import Site
 from ingestion.sandbox.vendors.sevenshifts import people
 from ingestion.sandbox.vendors.sevenshifts.api import Company, Place
@@ -35,7 +35,7 @@ def companies(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[
             TOKENS[JAFFLE_SHOP],
             _places(jaffle_shop, jaffle_names),
             jaffle_people,
-            rota(jaffle_shop, jaffle_people, JAFFLE_CAPACITY),
+            rota(jaffle_shop, jaffle_people, shop(JAFFLE_CAPACITY)),
             41000000,
         ),
         PIZZA_PLACE: Company(
@@ -43,7 +43,7 @@ def companies(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[
             TOKENS[PIZZA_PLACE],
             _places(pizza_place, pizza_names),
             pizza_people,
-            rota(pizza_place, pizza_people, PIZZA_CAPACITY),
+            rota(pizza_place, pizza_people, shop(PIZZA_CAPACITY)),
             42000000,
         ),
     }

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ingestion.sandbox.rota import Punch, rota, seen
+from ingestion.sandbox.rota import Punch, rota, seen, shop
 from ingestion.sandbox.staff import BAR, CLEANING, CREW, LEAD, MANAGER, Hiring, Person, Wage
 from ingestion.sandbox.trade import Site
 from ingestion.sandbox.vendors.square.orders import location_id, stamp
@@ -120,7 +120,7 @@ def labor(site: Site) -> Labor:
     days = sorted(site.orders)
     third = days[0] + (days[-1] - days[0]) / 3
     people = _people(site.name, days[0] - timedelta(days=365), third, days[-1] - LAST_RISE)
-    return Labor({site.name: site}, people, rota([site], people, CAPACITY), days[0] - timedelta(days=365))
+    return Labor({site.name: site}, people, rota([site], people, shop(CAPACITY)), days[0] - timedelta(days=365))
 
 
 def member_id(person: Person) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from ingestion.sandbox.rota import Punch, rota
+from ingestion.sandbox.rota import Punch, rota, shop
 from ingestion.sandbox.staff import Hiring, Person
 from ingestion.sandbox.trade import Site
 
@@ -41,7 +41,7 @@ def workplace(site: Site) -> Workplace:
     third = days[0] + (days[-1] - days[0]) / 3
     people = _people(site.name, days[0] - timedelta(days=365), third, days[-1] - LAST_RISE)
     left = Person(699098, "Wendeline", "Ashgrove", (site.name,), "PP-0098", "wendeline.ashgrove@pizzaplace.example")
-    return Workplace(site, people, left, rota([site], people, CAPACITY))
+    return Workplace(site, people, left, rota([site], people, shop(CAPACITY)))
 
 
 def _people(site: str, opened: date, raised: date, again: date) -> tuple[Person, ...]:
