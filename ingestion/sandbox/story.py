@@ -40,6 +40,7 @@ def tell(
     shares: Mapping[str, int],
     daily: Sequence[Sequence[str]] = (),
     two_lines: frozenset[str] = frozenset(),
+    fewest_lines: int = 2,
 ) -> dict[str, Story]:
     """The story of every order that has one, by order id.
 
@@ -49,6 +50,7 @@ def tell(
         shares: orders in a thousand by kind of story.
         daily: for each of these, one order a day; where it lists several kinds, they take turns.
         two_lines: kinds that need an order of two lines or more.
+        fewest_lines: of an order that a daily story is told of.
     """
     told: dict[str, Story] = {}
     days: dict[date, list[Order]] = defaultdict(list)
@@ -56,7 +58,7 @@ def tell(
         if not order.lines:
             continue
         day = (order.at - NIGHT).date()
-        if daily and day >= TOLD_DAILY_FROM and len(order.lines) > 1:
+        if daily and day >= TOLD_DAILY_FROM and len(order.lines) >= fewest_lines:
             days[day].append(order)
         kind = _drawn(draw(vendor, order.id) * 1000, shares)
         if kind and (kind not in two_lines or len(order.lines) > 1):
