@@ -39,7 +39,7 @@ def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTab
         cursor.execute(
             sql.SQL(
                 "select array[{keys}] from (select {names}, row_number() over (order by {names}) as place from {table}"
-                " where {mine}) as numbered where place > 1 and (place - 1) % %s = 0 order by {names}"
+                " where {mine}) as numbered where place > 1 and (place - 1) %% %s = 0 order by {names}"
             ).format(keys=keys, names=table.key_list, table=table.at(shard), mine=table.rows_of(business)),
             (rows,),
         )

@@ -46,6 +46,7 @@ def flip(
     still_ours: Callable[[], None],
     placed: Callable[[int], None],
     before_try: Callable[[], None],
+    reached: Callable[[str], None],
 ) -> Flipped:
     """Give the business to the new shard.
 
@@ -58,6 +59,7 @@ def flip(
         still_ours: raises if another driver may have begun.
         placed: tells the catalogue the new epoch; until then writers are sent back to the old shard, and come again.
         before_try: brings what has changed so far, so that little is left to bring inside.
+        reached: told each point at which a kill leaves another state behind.
 
     Raises:
         LarderError: turn `us`: every try took too long.
@@ -69,7 +71,7 @@ def flip(
         _close_there(cutover, business)
         began = time.monotonic()
         try:
-            keys, epoch = _once(source, target, from_, to, business, still_ours, there, began)
+            keys, epoch = _once(source, target, from_, to, business, still_ours, there, began, reached)
         except (TooLongError, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
             source.rollback()
             target.rollback()
@@ -97,6 +99,7 @@ def _once(
     still_ours: Callable[[], None],
     there: Sequence[Feed],
     began: float,
+    reached: Callable[[str], None],
 ) -> tuple[int, int]:
     with source.cursor() as here, target.cursor() as into:
         milliseconds = int(CAP_SECONDS * 1000)
@@ -116,8 +119,11 @@ def _once(
         still_ours()
         if time.monotonic() - began > CAP_SECONDS:
             raise TooLongError
+    reached("both open")
     source.commit()  # the point of no return: after it the business goes on there, whatever happens to this process
+    reached("closed here")
     target.commit()
+    reached("open there")
     return drained.keys, epoch
 
 

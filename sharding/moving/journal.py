@@ -125,10 +125,9 @@ class Journal:
             cursor.execute(
                 "update control.moves set state = %s, error = null,"
                 " flipped_at = coalesce(flipped_at, clock_timestamp()),"
-                " keep_until = coalesce(keep_until, clock_timestamp() + %s),"
-                " finished_at = case when %s in ('done', 'rolled_back') then clock_timestamp() end"
+                " keep_until = coalesce(keep_until, clock_timestamp() + %s)"
                 " where move_id = %s",
-                (state, keep, state, move.id),
+                (state, keep, move.id),
             )
             cursor.execute(
                 "insert into control.move_journal (move_id, step, detail) values (%s, %s, %s)",

@@ -103,9 +103,13 @@ def relation(shard: Shard, name: str) -> sql.Composed:
 def moved_tables(conn: Connection, shard: Shard) -> list[MovedTable]:
     """The tables with rows of businesses, what others refer to first."""
     tables = []
+    with conn.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("select 'raw_' || integration || '.' || stream from {}").format(relation(shard, "raw.stream"))
+        )
+        streams = {name for (name,) in cursor.fetchall()}
     for name, columns, key in _tables(conn, shard):
-        schema = name.partition(".")[0]
-        if schema not in ("keys", "raw") and not schema.startswith("raw_"):
+        if name.partition(".")[0] not in ("keys", "raw") and name not in streams:
             continue
         if name in _NOT_MOVED or name.partition(".")[2].startswith("feed__"):
             continue

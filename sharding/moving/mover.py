@@ -52,6 +52,14 @@ class Plan:
         return sum(self.tables.values())
 
 
+POINTS = (
+    "expected there", "noting changes", "a chunk copied", "models told", "drained", "compared", "flipping", "both open",
+    "closed here", "open there", "catalogue told", "flipped",
+)  # fmt: skip
+"""Where a kill leaves another state behind, in order; each is played in tests."""
+RETURN_POINTS = ("returning", "drained", "both open", "closed here", "open there", "returned")
+
+
 class Mover:
     """Moves of one business. `build` brings the models of a shard up to date."""
 
@@ -65,9 +73,10 @@ class Mover:
         workers: int = 2,
         chunk_rows: int = copying.CHUNK_ROWS,
         keep: timedelta = KEEP,
+        reached: Callable[[str], None] = lambda point: None,
     ) -> None:
         self.catalogue, self.name, self.build, self.say = catalogue, business, build, say
-        self.workers, self.chunk_rows, self.keep = workers, chunk_rows, keep
+        self.workers, self.chunk_rows, self.keep, self.reached = workers, chunk_rows, keep, reached
 
     # -- what a person asks for --------------------------------------------------------------------------------------
 
@@ -164,8 +173,10 @@ class Mover:
         with closing(connect(from_)) as source, closing(connect(to)) as target:
             self._expect(source, target, move, from_, to)
             late = capture.uncaptured(source, from_, move.business)
+            self.reached("expected there")
             capture.start_capture(source, from_, move.business)
             move = journal.step(move, "noting changes", "copying")
+            self.reached("noting changes")
             tables = self._tables(source, target, from_, to)
             known = {chunk.table.name for chunk, _ in copying.journaled(target, to, move.business, tables)}
             for table in tables:
@@ -178,6 +189,7 @@ class Mover:
 
             def done(chunk: Chunk, rows: int) -> None:
                 copied[0] += rows
+                self.reached("a chunk copied")
 
             copy_all(from_, to, move.business, chunks, self.workers, done)
             journal.still_ours()
@@ -186,6 +198,7 @@ class Mover:
                     cursor.execute(sql.SQL("analyze {}").format(table.at(to)))
             self.say(f"{copied[0]:,} rows in {time.monotonic() - began:.1f} s")
             self._publish(target, to, move.business, tables)
+            self.reached("models told")
         return journal.step(move, "copied", "catching_up", rows=copied[0], seconds=round(time.monotonic() - began, 3))
 
     def _verify(self, journal: Journal, move: Move, from_: Shard, to: Shard) -> Move:
@@ -195,6 +208,7 @@ class Mover:
             self._no_late_tables(source, move, from_)
             verified = self._compare(journal, move, source, target, from_, to)
             self.say(f"{verified.rows:,} rows compared")
+            self.reached("compared")
             move = journal.step(
                 move, "verified", "catching_up", rows=verified.rows, seconds=round(time.monotonic() - began, 3)
             )
@@ -223,9 +237,12 @@ class Mover:
             self._no_late_tables(source, move, from_)
             capture.start_capture(target, to, move.business)
             move = journal.step(move, "flipping", "flipping")
+            self.reached("flipping")
             with closing(connect(to)) as cutover:
                 flipped = self._turn(journal, move, source, target, cutover, from_, to)
+                self.reached("catalogue told")
                 move = journal.place(move, to.name, self._epoch(target, to, move.business), "flipped", self.keep)
+                self.reached("flipped")
                 capture.stop_capture(source, from_, move.business)
                 self.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
                 move = journal.step(
@@ -257,6 +274,7 @@ class Mover:
             journal.still_ours,
             lambda epoch: self._place_now(move, to.name, epoch),
             lambda: self._catch_up(source, target, from_, to, move.business),
+            self.reached,
         )
 
     def _compare_at_cutover(
@@ -305,15 +323,17 @@ class Mover:
                     )
                 capture.stop_capture(target, back, move.business)
                 journal.step(move, "returning")
+                self.reached("returning")
                 with closing(connect(back)) as cutover:
                     flipped = self._turn(journal, move, source, target, cutover, here, back)
                 epoch = self._epoch(target, back, move.business)
                 self.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
-            move = journal.place(move, back.name, epoch, "rolled_back", None)
+            self.reached("returned")
+            move = journal.place(move, back.name, epoch, "flipped", None)
             capture.stop_capture(source, here, move.business)
-            rows = erase(source, here, move.business)
+            rows = erase(source, here, move.business, self.build)
         self.say(f"{rows:,} rows deleted on {here.name}")
-        return journal.step(move, "rolled back", rows=rows)
+        return journal.step(move, "rolled back", "rolled_back", rows=rows)
 
     def _clean_up(self, journal: Journal, move: Move) -> Move:
         old, here = self.catalogue.shard(move.from_shard), self.catalogue.shard(move.to_shard)
@@ -327,7 +347,7 @@ class Mover:
                 )
             capture.stop_capture(target, here, move.business)
             capture.stop_capture(source, old, move.business)
-            rows = erase(source, old, move.business)
+            rows = erase(source, old, move.business, self.build)
             self._forget_chunks(target, here, move.business)
         self.say(f"{rows:,} rows deleted on {old.name}")
         return journal.step(move, "cleaned up", "done", rows=rows)
@@ -337,7 +357,7 @@ class Mover:
         with closing(connect(from_)) as source, closing(connect(to)) as target:
             capture.stop_capture(source, from_, move.business)
             capture.stop_capture(target, to, move.business)
-            rows = erase(target, to, move.business)  # refuses where the business is active
+            rows = erase(target, to, move.business, self.build)  # refuses where the business is active
         self.say(f"{rows:,} rows deleted on {to.name}")
         return journal.step(move, "given up", "aborted", rows=rows)
 
@@ -378,6 +398,7 @@ class Mover:
             tables = self._tables(source, target, from_, to)
             with one_snapshot(source) as snapshot, target, target.cursor() as into:
                 drained = drain(source, into, from_, to, business, tables, feeds(target, to), snapshot)
+            self.reached("drained")
             forget_drained(source, from_, business, snapshot)
             if drained.keys <= _FEW:
                 return
