@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ingestion.sandbox.data import Trade
+from ingestion.sandbox.data import COFFEE_SITE, Trade
 from ingestion.sandbox.trade import Site
 from ingestion.sandbox.vendors.google_business.api import Account, Location
 from ingestion.sandbox.vendors.google_business.reviews import reviews
 
-JAFFLE_SHOP = "104500010001"
+JAFFLE_SHOP, KAVARNIA = "104500010001", "104500010003"
 PLACES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "Philadelphia": (
         "5550010011",
@@ -22,13 +22,21 @@ PLACES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
         "Jaffle Shop – Williamsburg",
         {"regionCode": "US", "administrativeArea": "NY", "locality": "Brooklyn", "postalCode": "11211"},
     ),
+    COFFEE_SITE: (
+        "5550010031",
+        "Кав'ярня на Подолі",
+        {"regionCode": "UA", "locality": "Київ", "postalCode": "04070"},
+    ),
 }
 """Number, title and address of each site on Google."""
 
 
 def accounts(trade: Trade) -> tuple[Account, ...]:
     """All accounts."""
-    return (_account(JAFFLE_SHOP, "jaffle-shop", trade.jaffle_sites),)
+    return (
+        _account(JAFFLE_SHOP, "jaffle-shop", trade.jaffle_sites),
+        _account(KAVARNIA, "kavarnia", trade.coffee_sites),
+    )
 
 
 def _account(number: str, name: str, sites: Sequence[Site]) -> Account:

@@ -81,7 +81,8 @@ def reviews(site: Site, parent: str) -> list[Review]:
 
 def _of_day(site: Site, parent: str, day: date) -> Iterator[Review]:
     told = day >= TOLD_DAILY_FROM
-    count = site.count(day) // ORDERS_PER_REVIEW + (draw("reviews", parent, day) < 0.5)
+    count, rest = divmod(site.count(day), ORDERS_PER_REVIEW)
+    count += draw("reviews", parent, day) * ORDERS_PER_REVIEW < rest
     opens, closes = site.hours
     for n in range(max(count, len(DAILY) if told else 0)):
         key = ("review", parent, day, n)

@@ -12,11 +12,16 @@ SUBJECTS = (
     ("Loyalty", "A free one with your next order ☕"),
     ("Opening hours", "We open earlier"),
 )
+COFFEE_SUBJECTS = (
+    ("Акції тижня", "Лате тижня за пів ціни ☕"),
+    ("Loyalty", "Кожна шоста кава — від нас"),
+)
 
 
 def accounts(trade: Trade) -> tuple[Account, ...]:
     """All accounts."""
     jaffle_days = sorted({day for site in trade.jaffle_sites for day in site.orders})
+    coffee_days = sorted({day for site in trade.coffee_sites for day in site.orders})
     return (
         Account(
             "8d3a21d26436f02d05b3a0f4e",
@@ -28,5 +33,16 @@ def accounts(trade: Trade) -> tuple[Account, ...]:
             1180,
             SUBJECTS,
             jaffle_days,
+        ),
+        Account(
+            "c2f90b7d51e84a6c9d3370a1b",
+            "sandbox0mailchimp0kavarnia-us14",
+            "Kavarnia",
+            "Europe/Kiev",  # as Mailchimp still spells it
+            "UAH",
+            Decimal("64.20"),
+            240,
+            COFFEE_SUBJECTS,
+            coffee_days,
         ),
     )
