@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
+from ingestion.sandbox.advertising import days_of_trade, weekday_factors
 from ingestion.sandbox.trade import Site
-from ingestion.sandbox.vendors.meta_ads.spend import Account, Campaign, weekday_factors
+from ingestion.sandbox.vendors.meta_ads.spend import Account, Campaign
 
 JAFFLE_SHOP, PIZZA_PLACE = "1002003004005", "1002003004006"
 TOKENS = {JAFFLE_SHOP: "sandbox-meta-ads-jaffle-shop", PIZZA_PLACE: "sandbox-meta-ads-pizza-place"}
@@ -17,8 +18,8 @@ LEAD_TIME = timedelta(days=5)
 
 def accounts(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[str, Account]:
     """Both accounts by number, from the trade of their sites. Spend goes with the weekday."""
-    first, last = _span(jaffle_shop)
-    opening = max(first, _span([s for s in jaffle_shop if s.name == "Brooklyn"])[0] - LEAD_TIME)
+    first, last = days_of_trade(jaffle_shop)
+    opening = max(first, days_of_trade([s for s in jaffle_shop if s.name == "Brooklyn"])[0] - LEAD_TIME)
     jaffle = Account(
         JAFFLE_SHOP,
         TOKENS[JAFFLE_SHOP],
@@ -33,7 +34,7 @@ def accounts(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[s
         ),
         weekday_factors(jaffle_shop),
     )
-    first, last = _span(pizza_place)
+    first, last = days_of_trade(pizza_place)
     summer = first + timedelta(days=90)
     pizza = Account(
         PIZZA_PLACE,
@@ -50,11 +51,6 @@ def accounts(jaffle_shop: Sequence[Site], pizza_place: Sequence[Site]) -> dict[s
         weekday_factors(pizza_place),
     )
     return {account.number: account for account in (jaffle, pizza)}
-
-
-def _span(sites: Sequence[Site]) -> tuple[date, date]:
-    days = sorted(day for site in sites for day in site.orders)
-    return days[0], days[-1]
 
 
 def _campaign(

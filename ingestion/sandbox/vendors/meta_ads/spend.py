@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ingestion.sandbox.trade import Site, draw
+from ingestion.sandbox.trade import draw
 
 CREDITED_AFTER = 3
 """Days after which invalid clicks are credited."""
@@ -52,19 +52,6 @@ class Account:
     def today(self, now: datetime) -> date:
         """The account's date at `now`."""
         return now.astimezone(ZoneInfo(self.timezone)).date()
-
-
-def weekday_factors(sites: Sequence[Site]) -> tuple[Decimal, ...]:
-    """Mean orders of each weekday over the mean of all days, to two decimals; 1 where there was no trade."""
-    days = sorted({day for site in sites for day in site.orders})
-    totals = {day: sum(site.count(day) for site in sites) for day in days}
-    mean = Decimal(sum(totals.values())) / max(1, len(days))
-    factors = []
-    for weekday in range(7):
-        counts = [count for day, count in totals.items() if day.weekday() == weekday]
-        own = Decimal(sum(counts)) / len(counts) if counts else mean
-        factors.append((own / mean).quantize(CENT) if mean else Decimal(1))
-    return tuple(factors)
 
 
 def row(account: Account, campaign: Campaign, day: date, now: datetime) -> Mapping[str, Any] | None:
