@@ -19,7 +19,7 @@ from ingestion.times import parse_time
 
 Reason = Literal[
     "not_json", "not_jsonb", "not_object", "no_key", "key_too_long", "bad_modified", "modified_in_future",
-    "unknown_currency",
+    "unknown_currency", "bad_row",
 ]  # fmt: skip
 # A day of grace: vendors' clocks run ahead, and some write local times as if they were UTC.
 FUTURE_GRACE = timedelta(days=1)
@@ -73,6 +73,9 @@ def checker(stream: Stream) -> Check:
         if not isinstance(record, dict):
             return Rejected("not_object", f"the record is a JSON {_kind(record)}, not an object", None)
         key = key_of(record)
+        refused = canonical.scalar_text(record.get(stream.refused)) if stream.refused else None
+        if refused is not None:
+            return Rejected("bad_row", refused, _storable(key))
         if b"\\u0000" in raw and any("\0" in text for text in canonical.texts(record)):
             return Rejected("not_jsonb", "a text holds \\u0000, which jsonb refuses", _storable(key))
         if key is None:

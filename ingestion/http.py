@@ -28,6 +28,7 @@ from ingestion.spec import (
     HeaderAuth,
     IntegrationSpec,
     LoginAuth,
+    NoAuth,
     OAuthRefreshAuth,
     QueryTokenAuth,
     Stream,
@@ -223,6 +224,8 @@ class Client:
             request, {header: self._secrets[secret] for header, secret in self._spec.secret_headers.items()}
         )
         match self._spec.auth:
+            case NoAuth():
+                return request
             case BearerAuth(secret=secret):
                 return _with_headers(request, {"Authorization": f"Bearer {self._secrets[secret]}"})
             case HeaderAuth(secret=secret, header=header, prefix=prefix):

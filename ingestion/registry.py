@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from ingestion.errors import ConfigError
 from ingestion.spec import IntegrationSpec
+from ingestion.yaml_file import read_yaml
 
 BUILT_IN = Path(__file__).parent / "integrations"
 FILE = "integration.yml"
@@ -27,22 +27,15 @@ def integration_paths() -> tuple[Path, ...]:
 
 def load_spec(path: Path) -> IntegrationSpec:
     """Read one `integration.yml`; raises ConfigError that names the file, the line and the field."""
-    text = path.read_text(encoding="utf-8")
     again = "larder integration list"
+    content, line_of = read_yaml(path, again)
+    version = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        content = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}", next_command=again) from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping", next_command=again)
-    try:
-        spec = IntegrationSpec.model_validate({**content, "version": hashlib.sha256(text.encode()).hexdigest()[:16]})
+        spec = IntegrationSpec.model_validate({**content, "version": version})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        line = _line_of(node, first["loc"])
-        raise ConfigError(f"{path}:{line}: {where}: {first['msg']}", next_command=again) from error
+        raise ConfigError(f"{path}:{line_of(first['loc'])}: {where}: {first['msg']}", next_command=again) from error
     if spec.name != path.parent.name:
         raise ConfigError(f"{path}:1: name {spec.name!r} must be the folder's name", next_command=again)
     return spec
@@ -80,19 +73,3 @@ def get(name: str) -> IntegrationSpec:
 def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
     for folder in paths:
         yield from folder.glob(f"*/{FILE}")
-
-
-def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
-    """The line of the deepest part of `location` that is in the file."""
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            pairs = [(key, value) for key, value in node.value if key.value == part]
-            if not pairs:
-                continue  # the name of a union's member, or a field that is missing
-            key, node = pairs[0]
-            line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ingestion.errors import ConfigError, CredentialsError
-from ingestion.spec import IntegrationSpec, LoginAuth, OAuthRefreshAuth, Stream
+from ingestion.spec import IntegrationSpec, LoginAuth, NoAuth, OAuthRefreshAuth, Stream
 from ingestion.template import fill
 
 # Settings that every source may have, whatever its integration.
@@ -87,6 +87,8 @@ def base_url_of(source: SourceRef, spec: IntegrationSpec, stream: Stream | None 
 def secrets_of(spec: IntegrationSpec) -> tuple[str, ...]:
     """Names of the secrets that a source of this integration needs."""
     match spec.auth:
+        case NoAuth():
+            names: tuple[str, ...] = ()
         case LoginAuth(secrets=secrets):
             names = tuple(secrets.values())
         case OAuthRefreshAuth() as auth:

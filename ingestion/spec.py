@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-Kind = Literal["pos", "labour", "marketing"]
+Kind = Literal["pos", "labour", "marketing", "any"]
 Entity = Literal[
     "location",
     "employee",
@@ -80,6 +80,12 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
+class NoAuth(_Model):
+    """The vendor asks for nothing."""
+
+    type: Literal["none"]
+
+
 class BearerAuth(_Model):
     """`Authorization: Bearer <secret>`."""
 
@@ -136,7 +142,7 @@ class LoginAuth(_Model):
 
 
 Auth = Annotated[
-    BearerAuth | QueryTokenAuth | HeaderAuth | BasicAuth | OAuthRefreshAuth | LoginAuth, Field(discriminator="type")
+    NoAuth | BearerAuth | QueryTokenAuth | HeaderAuth | BasicAuth | OAuthRefreshAuth | LoginAuth, Field(discriminator="type")
 ]
 
 
@@ -340,6 +346,7 @@ class Stream(_Model):
     deletes: Literal["none", "soft_flag", "complete_window", "snapshot"] = "none"
     sweep: Duration | None = None  # how often a stream with a cursor is read whole besides, as a snapshot
     deleted_flag: str | None = None
+    refused: str | None = None  # where whoever made the record says why it cannot be used
     window_field: str | None = None  # the field that the window is about, when deletes: complete_window
     volatile: Paths = ()  # left out when two versions are compared
     links: Paths = ()  # keys of records of this source (of any stream) that belong together with it: a payment's order
