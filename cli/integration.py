@@ -41,6 +41,33 @@ def list_(as_json: JsonFlag = False) -> None:
 
 
 @app.command()
+def drift(
+    source: Annotated[str | None, typer.Option(help="Only this source, as business/name.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fields of the vendors' records that are new, missing or of another type than before. Nothing is lost by it."""
+    from cli.context import get_context
+    from ingestion.drift import noted
+
+    catalogue, out = get_context().catalogue, Output(as_json)
+    labels = {one.id: one.label for one in ([catalogue.source(source)] if source else catalogue.sources())}
+    rows = [
+        {
+            "source": labels[one.source_id],
+            "stream": one.stream,
+            "field": one.drift.field,
+            "change": one.drift.change,
+            "was": one.drift.was,
+            "became": one.drift.became,
+            "since": one.observed_at,
+            "block": one.block_id,
+        }
+        for one in noted(catalogue.dsn, list(labels))
+    ]
+    out.table(rows, "drift", "every record looks as its stream always did")
+
+
+@app.command()
 def sync(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file is out of date.")] = False,
     as_json: JsonFlag = False,

@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 from ingestion import statistics
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.checks import Accepted, as_text, checker
+from ingestion.drift import Shape
 from ingestion.errors import ConfigError, DataError, LarderError
 from ingestion.landing import PACKAGE_BYTES, Row, Slot, land, slot, sweep
 from ingestion.outcome import Failure, LoadResult
@@ -240,12 +241,14 @@ class _Loader:
     def _block_rows(self, number: int, work: Work, counts: list[int]) -> Iterator[Row]:
         check = checker(work.stream)
         observed_at = work.manifest.observed_at
+        shape = self.result.shapes[work.manifest.block_id] = Shape()
         for ordinal, raw in enumerate(self.store.read(work.manifest)):
             if work.ordinals is not None and ordinal not in work.ordinals:
                 continue
             counts[0] += 1
             found = check(raw, observed_at)
             if isinstance(found, Accepted):
+                shape.add(raw)
                 yield Row(number, ordinal, found.natural_key, found.modified_at, found.window_at, found.hash, raw)
             else:
                 counts[1] += 1

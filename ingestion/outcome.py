@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from ingestion.drift import Shape
 from ingestion.errors import LarderError
 from ingestion.publish import BlockCount, Published
 
@@ -24,6 +25,7 @@ class LoadResult:
     already: list[UUID] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     changed: dict[tuple[int, str], int] = field(default_factory=dict)
+    shapes: dict[UUID, Shape] = field(default_factory=dict)  # of the records read, by block
 
     @property
     def loaded_block_ids(self) -> list[UUID]:

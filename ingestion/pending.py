@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from ingestion import index
+from ingestion import drift, index
 from ingestion.blocks import BlockStore
 from ingestion.load import Progress, load_blocks
 from ingestion.outcome import LoadResult
@@ -29,4 +29,7 @@ def load_pending(
             return LoadResult()
         result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
         index.mark_loaded(control, result.loaded_block_ids)
+        of_block = {manifest.block_id: manifest for manifest in manifests}
+        for block in result.blocks:
+            drift.note(control, of_block[block.block_id], result.shapes[block.block_id])
         return result
