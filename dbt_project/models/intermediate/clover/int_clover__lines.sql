@@ -1,35 +1,209 @@
--- Lines with their part of the order's tax and their amounts before tax, in minor units. The tax of an order is what its
+-- Lines, those that were taken off included, with discount and tax, in minor units, as Clover reckons them.
+--
+-- A line's price is multiplied by its quantity, rounded, and its modifications added. A percentage off the line is of that,
+-- one off the order of what is left of all lines; several are added up, each rounded by itself, and what is more than
+-- there is to pay is cut off. What is off the order is spread over its lines pro rata. The tax of an order is what its
 -- payments say; until it is paid, and where they do not say, it follows from the rates. It is spread over the lines by
--- what they bear at their rates, the remainder on the largest. Where prices hold tax it is taken out of them.
-with discounts as (
+-- what they bear at their rates. What rounding leaves goes to the largest line. Where prices hold tax it is taken out.
+with order_lines as (
 
     select
-        discounts.source_id,
-        discounts.order_key,
-        discounts.line_key,
-        sum(discounts.amount_minor) as discount_minor,
-        sum(round(discounts.amount_minor / (1 + lines.included_rate))) as discount_before_tax_minor
-    from {{ ref('int_clover__line_discounts') }} as discounts
-    inner join {{ ref('int_clover__line_prices') }} as lines
-        on discounts.source_id = lines.source_id
-        and discounts.order_key = lines.order_key
-        and discounts.line_key = lines.line_key
-    group by discounts.source_id, discounts.order_key, discounts.line_key
+        lines.source_id,
+        lines.order_key,
+        lines.line_key,
+        lines.item_key,
+        lines.item_name,
+        lines.line_number,
+        lines.price_minor,
+        lines.quantity,
+        lines.fee_rate,
+        lines.is_revenue,
+        lines.is_order_fee,
+        lines.is_exchanged as is_void,
+        case when lines.is_exchanged then 'exchanged' end as void_reason,
+        null as removed_by_key,
+        lines.modifications,
+        lines.discounts,
+        lines.tax_rates
+    from {{ ref('stg_clover__order_lines') }} as lines
+    inner join {{ ref('int_clover__orders') }} as orders
+        on lines.source_id = orders.source_id
+        and lines.order_key = orders.order_key
+        and lines.is_deleted = orders.is_from_deleted
 
 ),
 
-lines as (
+all_lines as (
+
+    select * from order_lines
+
+    union all
+
+    -- the lines of a deleted order are among these as well as on it
+    select
+        voided.source_id,
+        voided.order_key,
+        voided.line_key,
+        voided.item_key,
+        voided.item_name,
+        null as line_number,
+        voided.price_minor,
+        voided.quantity,
+        null as fee_rate,
+        voided.is_revenue,
+        false as is_order_fee,
+        true as is_void,
+        coalesce(voided.void_reason, 'voided') as void_reason,
+        voided.removed_by_key,
+        voided.modifications,
+        null as discounts,
+        voided.tax_rates
+    from {{ ref('stg_clover__voided_lines') }} as voided
+    left join order_lines
+        on voided.source_id = order_lines.source_id
+        and voided.order_key = order_lines.order_key
+        and voided.line_key = order_lines.line_key
+    where order_lines.line_key is null
+
+),
+
+priced as (
 
     select
         lines.*,
-        coalesce(discounts.discount_before_tax_minor, 0) as discount_minor,
-        lines.gross_minor - coalesce(discounts.discount_minor, 0) as paid_minor
-    from {{ ref('int_clover__line_prices') }} as lines
-    left join discounts
-        on lines.source_id = discounts.source_id
-        and lines.order_key = discounts.order_key
-        and lines.line_key = discounts.line_key
-    where not lines.is_order_fee
+        orders.currency,
+        orders.is_vat,
+        orders.discounts as order_discounts,
+        case when orders.sale_status = 'completed' then orders.paid_tax_minor end as paid_tax_minor,
+        not lines.is_void and not lines.is_order_fee as is_sold,
+        round(coalesce(lines.price_minor * coalesce(lines.quantity, 1), 0))
+        + (
+            select coalesce(sum((modification.value ->> 'amount')::numeric), 0)
+            from {{ elements('lines.modifications') }} as modification (value)
+        ) as gross_minor,
+        case
+            when orders.is_tax_removed then 0
+            else (
+                select coalesce(sum((rate.value ->> 'rate')::numeric), 0) / 10000000
+                from {{ elements('lines.tax_rates') }} as rate (value)
+            )
+        end as tax_rate,
+        case
+            when orders.is_tax_removed then 0
+            else (
+                select coalesce(sum((rate.value ->> 'taxAmount')::numeric), 0)
+                from {{ elements('lines.tax_rates') }} as rate (value)
+            )
+        end as flat_tax_minor
+    from all_lines as lines
+    inner join {{ ref('int_clover__orders') }} as orders
+        on lines.source_id = orders.source_id
+        and lines.order_key = orders.order_key
+
+),
+
+with_own_discount as (
+
+    select
+        priced.*,
+        case when priced.is_vat then priced.tax_rate else 0 end as included_rate,
+        least(
+            greatest(priced.gross_minor, 0),
+            (
+                select
+                    coalesce(
+                        sum(
+                            coalesce(
+                                -(discount.value ->> 'amount')::numeric,
+                                round(
+                                    priced.gross_minor * coalesce(
+                                        (discount.value ->> 'percentageDecimal')::numeric / 1000000,
+                                        (discount.value ->> 'percentage')::numeric / 100
+                                    )
+                                )
+                            )
+                        ),
+                        0
+                    )
+                from {{ elements('priced.discounts') }} as discount (value)
+            )
+        ) as own_discount_minor
+    from priced
+
+),
+
+with_subtotal as (
+
+    select
+        *,
+        case when is_sold then gross_minor - own_discount_minor else 0 end as left_minor,
+        sum(case when is_sold then gross_minor - own_discount_minor else 0 end) over (
+            partition by source_id, order_key
+        ) as subtotal_minor
+    from with_own_discount
+
+),
+
+with_discount_of_order as (
+
+    select
+        with_subtotal.*,
+        case
+            when with_subtotal.subtotal_minor > 0
+                then
+                    least(
+                        with_subtotal.subtotal_minor,
+                        (
+                            select
+                                coalesce(
+                                    sum(
+                                        coalesce(
+                                            -(discount.value ->> 'amount')::numeric,
+                                            round(
+                                                with_subtotal.subtotal_minor * coalesce(
+                                                    (discount.value ->> 'percentageDecimal')::numeric / 1000000,
+                                                    (discount.value ->> 'percentage')::numeric / 100
+                                                )
+                                            )
+                                        )
+                                    ),
+                                    0
+                                )
+                            from {{ elements('with_subtotal.order_discounts') }} as discount (value)
+                        )
+                    )
+            else 0
+        end as discount_of_order_minor,
+        row_number() over (
+            partition by with_subtotal.source_id, with_subtotal.order_key
+            order by with_subtotal.left_minor desc, with_subtotal.line_key
+        ) as place
+    from with_subtotal
+
+),
+
+with_share as (
+
+    select
+        *,
+        coalesce(round(discount_of_order_minor * left_minor / nullif(subtotal_minor, 0)), 0) as rounded_share_minor
+    from with_discount_of_order
+
+),
+
+discounted as (
+
+    select
+        *,
+        rounded_share_minor
+        + case
+            when place = 1
+                then
+                    discount_of_order_minor
+                    - sum(rounded_share_minor) over (partition by source_id, order_key)
+            else 0
+        end as order_discount_minor
+    from with_share
 
 ),
 
@@ -37,63 +211,62 @@ weighed as (
 
     select
         *,
-        paid_minor * tax_rate / (1 + included_rate) + flat_tax_minor as tax_weight,
+        gross_minor - own_discount_minor - order_discount_minor as paid_minor,
         case
-            when is_sold then paid_minor * tax_rate / (1 + included_rate) + flat_tax_minor
+            when is_sold or is_vat
+                then
+                    (gross_minor - own_discount_minor - order_discount_minor) * tax_rate / (1 + included_rate)
+                    + flat_tax_minor
             else 0
-        end as sold_tax_weight
-    from lines
+        end as tax_weight
+    from discounted
+
+),
+
+with_order_tax as (
+
+    select
+        *,
+        sum(case when is_sold then tax_weight else 0 end) over (partition by source_id, order_key) as order_tax_weight,
+        coalesce(
+            paid_tax_minor,
+            round(sum(case when is_sold then tax_weight else 0 end) over (partition by source_id, order_key))
+        ) as order_tax_minor
+    from weighed
+
+),
+
+with_rounded_tax as (
+
+    select
+        *,
+        case
+            when is_sold then coalesce(round(order_tax_minor * tax_weight / nullif(order_tax_weight, 0)), 0)
+            else round(tax_weight)
+        end as rounded_tax_minor,
+        row_number() over (
+            partition by source_id, order_key
+            order by is_sold desc, tax_weight desc, line_key
+        ) as tax_place
+    from with_order_tax
 
 ),
 
 taxed as (
 
     select
-        weighed.*,
-        sum(weighed.sold_tax_weight) over (partition by weighed.source_id, weighed.order_key) as order_tax_weight,
-        coalesce(
-            case when orders.sale_status = 'completed' then orders.paid_tax_minor end,
-            round(sum(weighed.sold_tax_weight) over (partition by weighed.source_id, weighed.order_key))
-        ) as order_tax_minor
-    from weighed
-    inner join {{ ref('int_clover__orders') }} as orders
-        on weighed.source_id = orders.source_id
-        and weighed.order_key = orders.order_key
-
-),
-
-rounded_taxes as (
-
-    select
-        *,
-        case
-            when is_sold then coalesce(round(order_tax_minor * sold_tax_weight / nullif(order_tax_weight, 0)), 0)
-            when is_vat then round(tax_weight)
-            else 0
-        end as rounded_tax_minor,
-        row_number() over (
-            partition by source_id, order_key
-            order by sold_tax_weight desc, line_key
-        ) as place
-    from taxed
-
-),
-
-with_tax as (
-
-    select
         *,
         rounded_tax_minor
         + case
-            when place = 1 and order_tax_weight > 0
+            when tax_place = 1 and order_tax_weight <> 0
                 then
                     order_tax_minor
-                    - sum(case when is_sold then rounded_tax_minor else 0 end) over (
-                        partition by source_id, order_key
-                    )
+                    - sum(case when is_sold then rounded_tax_minor else 0 end) over (partition by source_id, order_key)
             else 0
-        end as tax_minor
-    from rounded_taxes
+        end as tax_minor,
+        round(own_discount_minor / (1 + included_rate)) as own_discount_before_tax_minor,
+        round(order_discount_minor / (1 + included_rate)) as order_discount_before_tax_minor
+    from with_rounded_tax
 
 )
 
@@ -104,20 +277,31 @@ select
     item_key,
     item_name,
     line_number,
+    removed_by_key,
     currency,
     quantity,
     price_minor,
+    fee_rate,
     is_revenue,
+    is_order_fee,
     is_sold,
     is_void,
     void_reason,
     modifications,
+    discounts,
+    order_discounts,
     included_rate,
+    gross_minor,
+    paid_minor,
+    subtotal_minor,
     order_tax_minor,
-    discount_minor,
     tax_minor,
+    own_discount_before_tax_minor,
+    order_discount_before_tax_minor,
     case when is_vat then tax_minor else 0 end as tax_included_minor,
     case when is_vat then 0 else tax_minor end as tax_added_minor,
-    -- worth with modifications, before discount, without tax
-    paid_minor - case when is_vat then tax_minor else 0 end + discount_minor as amount_minor
-from with_tax
+    -- worth of the line without tax: what is paid for it, and with its modifications before discounts
+    paid_minor - case when is_vat then tax_minor else 0 end as net_minor,
+    paid_minor - case when is_vat then tax_minor else 0 end
+    + own_discount_before_tax_minor + order_discount_before_tax_minor as amount_minor
+from taxed

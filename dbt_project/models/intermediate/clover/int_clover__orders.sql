@@ -1,13 +1,39 @@
 -- Orders with what is said elsewhere: whether they were deleted, what was paid, the currency. Of a deleted order the state
 -- before counts, where it was seen. Orders in test mode, and those that Clover makes to hold a manual refund, are no sales.
-with orders as (
+with live as (
+
+    select * from {{ ref('stg_clover__orders') }}
+    where not is_deleted
+
+),
+
+deleted as (
+
+    select * from {{ ref('stg_clover__orders') }}
+    where is_deleted
+
+),
+
+orders as (
 
     select
-        *,
-        bool_or(is_deleted) over (partition by source_id, order_key) as was_deleted,
-        row_number() over (partition by source_id, order_key order by is_deleted) as place
-    from {{ ref('stg_clover__orders') }}
-    where not is_test
+        live.*,
+        deleted.order_key is not null as was_deleted
+    from live
+    left join deleted
+        on live.source_id = deleted.source_id
+        and live.order_key = deleted.order_key
+
+    union all
+
+    select
+        deleted.*,
+        true as was_deleted
+    from deleted
+    left join live
+        on deleted.source_id = live.source_id
+        and deleted.order_key = live.order_key
+    where live.order_key is null
 
 ),
 
@@ -16,13 +42,12 @@ paid as (
     select
         source_id,
         order_key,
-        sum(amount_minor) as amount_minor,
-        sum(tip_minor) as tip_minor,
-        sum(tax_minor) as tax_minor,
-        sum(service_charge_minor) as service_charge_minor,
-        max(paid_at) as paid_at
+        sum(amount_minor) filter (where is_taken) as amount_minor,
+        sum(tip_minor) filter (where is_taken) as tip_minor,
+        sum(tax_minor) filter (where is_taken) as tax_minor,
+        sum(service_charge_minor) filter (where is_taken) as service_charge_minor,
+        max(paid_at) filter (where is_taken) as paid_at
     from {{ ref('stg_clover__payments') }}
-    where result in ('SUCCESS', 'VOID_FAILED')
     group by source_id, order_key
 
 )
@@ -68,5 +93,5 @@ left join paid
     on orders.source_id = paid.source_id
     and orders.order_key = paid.order_key
 where
-    orders.place = 1
+    not orders.is_test
     and not (orders.payment_state is not distinct from 'CREDITED' and paid.paid_at is null)

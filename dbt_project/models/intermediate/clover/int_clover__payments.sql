@@ -48,7 +48,7 @@ select
     end as payment_type,
     coalesce(tender_name, tender) as vendor_payment_type,
     case
-        when result in ('SUCCESS', 'VOID_FAILED') then 'completed'
+        when is_taken then 'completed'
         when result in ('VOIDED', 'VOIDING') then 'void'
         when result = 'FAIL' then 'failed'
         else 'pending'

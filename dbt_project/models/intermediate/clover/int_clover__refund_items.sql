@@ -12,8 +12,8 @@ with returned as (
         lines.item_key,
         lines.item_name,
         lines.is_revenue,
-        lines.quantity,
-        lines.amount_minor - lines.discount_minor as amount_minor,
+        coalesce(lines.quantity, 1) as quantity,
+        lines.net_minor as amount_minor,
         lines.tax_minor,
         sum(lines.tax_minor) over (
             partition by given_back.source_id, given_back.refund_key

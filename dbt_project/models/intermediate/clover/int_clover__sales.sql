@@ -1,33 +1,15 @@
-with subtotals as (
+with lines as (
 
     select
         source_id,
         order_key,
-        -- what the guest pays for the lines: the base of service charges and of fees in percent
-        sum(amount_minor - discount_minor + tax_included_minor) filter (where is_sold) as subtotal_minor,
-        max(order_tax_minor) as tax_minor
+        -- what the guest pays for the lines: service charges and fees in percent are of that
+        coalesce(sum(paid_minor) filter (where is_sold), 0) as subtotal_minor,
+        max(order_tax_minor) as tax_minor,
+        coalesce(sum(gross_minor) filter (where is_order_fee and not is_void and fee_rate is null), 0) as fees_minor,
+        coalesce(sum(fee_rate) filter (where is_order_fee and not is_void), 0) as fees_rate
     from {{ ref('int_clover__lines') }}
     group by source_id, order_key
-
-),
-
-fees as (
-
-    select
-        lines.source_id,
-        lines.order_key,
-        sum(
-            case
-                when lines.fee_rate is null then lines.gross_minor
-                else round(lines.fee_rate * coalesce(subtotals.subtotal_minor, 0))
-            end
-        ) as fee_minor
-    from {{ ref('int_clover__line_prices') }} as lines
-    left join subtotals
-        on lines.source_id = subtotals.source_id
-        and lines.order_key = subtotals.order_key
-    where lines.is_order_fee and not lines.is_void
-    group by lines.source_id, lines.order_key
 
 ),
 
@@ -35,25 +17,22 @@ charged as (
 
     select
         orders.*,
-        coalesce(fees.fee_minor, 0) as fee_minor,
+        coalesce(lines.fees_minor + round(lines.fees_rate * lines.subtotal_minor), 0) as fee_minor,
         coalesce(
             case when orders.sale_status = 'completed' then orders.paid_service_charge_minor end,
-            round(orders.service_charge_rate * subtotals.subtotal_minor),
+            round(orders.service_charge_rate * lines.subtotal_minor),
             0
         ) as charge_minor,
         case
             when orders.sale_status = 'completed'
-                then coalesce(orders.paid_tax_minor, subtotals.tax_minor, 0)
-            else coalesce(subtotals.tax_minor, 0)
+                then coalesce(orders.paid_tax_minor, lines.tax_minor, 0)
+            else coalesce(lines.tax_minor, 0)
         end as tax_minor,
         {{ by_minor_digits('orders.currency', '1', '0.01', '0.001') }} as unit
     from {{ ref('int_clover__orders') }} as orders
-    left join subtotals
-        on orders.source_id = subtotals.source_id
-        and orders.order_key = subtotals.order_key
-    left join fees
-        on orders.source_id = fees.source_id
-        and orders.order_key = fees.order_key
+    left join lines
+        on orders.source_id = lines.source_id
+        and orders.order_key = lines.order_key
 
 )
 

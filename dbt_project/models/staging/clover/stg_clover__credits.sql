@@ -12,6 +12,7 @@ renamed as (
         natural_key as credit_key,
         payload #>> '{orderRef,id}' as order_key,
         payload #>> '{_context,merchant}' as location_key,
+        payload #>> '{employee,id}' as employee_key,
 
         -- strings
         payload ->> 'result' as result,

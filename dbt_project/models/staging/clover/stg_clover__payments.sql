@@ -25,6 +25,9 @@ renamed as (
         (payload ->> 'taxAmount')::numeric as tax_minor,
         (payload #>> '{serviceCharge,amount}')::numeric as service_charge_minor,
 
+        -- booleans
+        coalesce(payload ->> 'result' in ('SUCCESS', 'VOID_FAILED'), false) as is_taken,
+
         -- times
         coalesce(
             {{ from_epoch_ms("payload ->> 'clientCreatedTime'") }}, {{ from_epoch_ms("payload ->> 'createdTime'") }}

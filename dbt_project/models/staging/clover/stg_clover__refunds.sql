@@ -13,6 +13,7 @@ renamed as (
         payload #>> '{orderRef,id}' as order_key,
         payload #>> '{payment,id}' as payment_key,
         payload #>> '{_context,merchant}' as location_key,
+        payload #>> '{employee,id}' as employee_key,
 
         -- strings
         payload ->> 'status' as refund_status,

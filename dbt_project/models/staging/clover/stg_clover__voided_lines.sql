@@ -12,6 +12,7 @@ renamed as (
         natural_key as line_key,
         payload #>> '{lineItem,orderRef,id}' as order_key,
         payload #>> '{lineItem,item,id}' as item_key,
+        payload #>> '{removedBy,id}' as removed_by_key,
 
         -- strings
         payload #>> '{lineItem,name}' as item_name,
