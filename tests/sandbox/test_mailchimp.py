@@ -125,6 +125,17 @@ def test_fields_are_those_asked_for(vendor: MailchimpVendor) -> None:
     assert "timeseries" not in page["reports"][0] and set(page) == {"reports", "total_items"}
 
 
+@pytest.mark.parametrize(
+    ("path", "name"), [("segments", "segments"), ("tag-search", "tags"), ("interest-categories", "categories")]
+)
+def test_what_an_audience_is_made_of(vendor: MailchimpVendor, path: str, name: str) -> None:
+    status, page = ask(vendor, f"lists/{vendor.accounts[1].audience}/{path}")
+    stream = {"categories": "interest_categories"}.get(name, name)
+    recorded = json.loads((RECORDED / f"{stream}.json").read_text())[name][0]
+    assert status == 200 and recorded.keys() - {"list_id"} <= page[name][0].keys()
+    assert ask(vendor, f"lists/{vendor.accounts[0].audience}/{path}")[0] == 404, "another account's"
+
+
 def test_a_draft_is_a_campaign_without_a_report(vendor: MailchimpVendor) -> None:
     drafts = ask(vendor, "campaigns", count="1000", status="save")[1]["campaigns"]
     assert [(d["emails_sent"], d["send_time"]) for d in drafts] == [(0, "")]

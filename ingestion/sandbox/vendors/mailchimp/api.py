@@ -45,6 +45,12 @@ def answer(accounts: Sequence[Account], path: str, query: Mapping[str, str], api
             body: dict[str, Any] = _root(account)
         case ["3.0", "lists"]:
             body = _page("lists", [_list(account, now)], query)
+        case ["3.0", "lists", account.audience, "segments"]:
+            body = _page("segments", [_segment(account, now)], query)
+        case ["3.0", "lists", account.audience, "tag-search"]:
+            body = {"tags": [{"id": 14_351_504, "name": "Regular"}], "total_items": 1, "_links": []}
+        case ["3.0", "lists", account.audience, "interest-categories"]:
+            body = _page("categories", [_interests(account)], query)
         case ["3.0", "campaigns"]:
             body = _page("campaigns", _campaigns(account, query, now), query)
         case ["3.0", "automations"]:
@@ -92,6 +98,32 @@ def _list(account: Account, now: datetime) -> dict[str, Any]:
             "open_rate": opens * 100,
             "click_rate": clicks * 100,
         },
+        "_links": [],
+    }
+
+
+def _segment(account: Account, now: datetime) -> dict[str, Any]:
+    begun = account.mailings[0].sent_at
+    weeks = max(0, (now - begun).days // 7)
+    return {
+        "id": 13_506_120,
+        "name": "Opened one of the last five",
+        "member_count": account.guests // 2 + 3 * weeks,
+        "type": "saved",
+        "created_at": text(begun),
+        "updated_at": text(begun + timedelta(weeks=weeks)),
+        "list_id": account.audience,
+        "_links": [],
+    }
+
+
+def _interests(account: Account) -> dict[str, Any]:
+    return {
+        "list_id": account.audience,
+        "id": "1bcbe8ba9b",
+        "title": "What do you like to drink?",
+        "display_order": 0,
+        "type": "checkboxes",
         "_links": [],
     }
 
