@@ -39,8 +39,8 @@ class Campaign:
 
 @dataclass(frozen=True)
 class Account:
-    """An ad account and its campaigns. `weekdays`: how busy each is, 1 being the mean; `click` and `basket`: what a click
-    costs and a purchase is worth."""
+    """An ad account and its campaigns. `weekdays`: how busy each is, 1 being the mean; `click` and `basket`: what a
+    click costs and a purchase is worth."""
 
     number: str
     name: str

@@ -22,34 +22,26 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
     """Cost, impressions and clicks, and the purchases Google claims, by date of the ads account.
 
     A day is the account's own, so neither `sites` nor `now` has a say. Every campaign counts, mapped to a site or not.
-    Of the conversions only the category PURCHASE is a purchase. A report by category has no currency: it is the
-    account's, as in the other report.
+    Of the conversions only the category PURCHASE is a purchase.
     """
     totals: dict[tuple[date, str, str], Decimal] = defaultdict(Decimal)
-    currencies: dict[str, str] = {}
     for row in records.get("daily", ()):
         day, metrics, currency = _day(row), row["metrics"], row["customer"]["currencyCode"]
-        currencies[_account(row)] = currency
         totals[day, currency, "spend"] += _rounded(Decimal(metrics["costMicros"]).scaleb(-6))
         for measure in COUNTS:
             totals[day, "", measure] += Decimal(metrics[measure])
     for row in records.get("purchases", ()):
         if row["segments"]["conversionActionCategory"] != "PURCHASE":
             continue
-        day, metrics = _day(row), row["metrics"]
+        day, metrics, currency = _day(row), row["metrics"], row["customer"]["currencyCode"]
         totals[day, "", "claimed_purchases"] += _rounded(metrics["conversions"])
-        totals[day, currencies[_account(row)], "claimed_purchase_value"] += _rounded(metrics["conversionsValue"])
+        totals[day, currency, "claimed_purchase_value"] += _rounded(metrics["conversionsValue"])
     for (day, currency, measure), amount in totals.items():
         yield Amount(day, currency, measure, amount)
 
 
 def _day(row: Record) -> date:
     return date.fromisoformat(row["segments"]["date"])
-
-
-def _account(row: Record) -> str:
-    """The account in `customers/<account>/campaigns/<campaign>`."""
-    return str(row["campaign"]["resourceName"].split("/")[1])
 
 
 def _rounded(value: Any) -> Decimal:

@@ -1,7 +1,7 @@
 """TikTok's API for Business: a token in a header of its own, HTTP 200 for all, numbered pages, decimals as text.
 
-What went wrong is in `code`, which is 0 where nothing did. No header tells of a rate. A report is computed anew for each
-page: rows come in by spend, which moves meanwhile, so that a row may change its page.
+What went wrong is in `code`, which is 0 where nothing did. No header tells of a rate. A report is computed anew for
+each page: rows are sorted by spend, which moves meanwhile, so that a row may change its page.
 """
 
 from __future__ import annotations
