@@ -25,7 +25,7 @@ def accounts(trade: Trade) -> dict[str, Account]:
         (
             Campaign("1714073078660001", "Jaffles in 15 seconds", Decimal("28"), first, last, "ENABLE", "TRAFFIC"),
             Campaign("1714073078660002", "Chai season", Decimal("16.40"), first, last, "DISABLE", "WEB_CONVERSIONS"),
-            Campaign("1714073078660003", "Opening", Decimal("9"), first, first + timedelta(15), DELETED, "REACH"),
+            Campaign("1714073078660003", "Opening", Decimal("19"), first, first + timedelta(15), DELETED, "REACH"),
         ),
         weekday_factors(trade.jaffle_sites),
         Decimal("0.35"),
