@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_a_report_is_no_snapshot_between_pages(vendor: TikTokAdsVendor) -> None:
 
 def test_a_day_is_restated_for_28_days_and_then_settled(vendor: TikTokAdsVendor) -> None:
     reports = [report(vendor, NOW + timedelta(days=days)) for days in (-6, -3, 0, 3, 10, 28, 60)]
-    pairs = [(before, after, key) for before, after in zip(reports, reports[1:], strict=False) for key in before]
+    pairs = [(before, after, key) for before, after in pairwise(reports) for key in before]
     assert any(k in after and Decimal(after[k]["spend"]) < Decimal(before[k]["spend"]) for before, after, k in pairs)
     assert any(k not in after for _, after, k in pairs), "credited in full"
     assert reports[4] != reports[5] and reports[5] == reports[6]
