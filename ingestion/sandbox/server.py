@@ -72,7 +72,8 @@ class VendorServer(ThreadingHTTPServer):
                 return self.vendor.unauthorized()
             case "throttled":
                 return self.vendor.throttled(RETRY_AFTER)
-        token = request.token or request.headers.get("access-token") or request.query.get("access_token", "")
+        token = request.headers.get("authorization") or request.headers.get("access-token", "")
+        token = token or request.query.get("access_token", "")
         with self.counting:
             self.calls[token] += 1
             hiccup = bool(token) and self.calls[token] % HICCUP == 0
