@@ -154,7 +154,7 @@ def _bill(order: Record, paid: Sequence[Record] | None) -> Bill:
         sold.discount = _half_up(sold.discount / divisor) + _half_up(part / divisor)
     weights = [s.paid * s.rate / divisor + s.flat for s, divisor in zip(bill.lines, inside, strict=True)]
     told = [Decimal(p["taxAmount"]) for p in paid or () if p.get("taxAmount") is not None]
-    bill.tax = sum(told, ZERO) if told else _half_up(sum(weights, ZERO))
+    bill.tax = sum(told, ZERO) if told else _by_rate(order, bill, inside)
     for sold, tax in zip(bill.lines, _spread(bill.tax, bill.lines, weights), strict=True):
         sold.tax = tax
         sold.net = sold.paid - (tax if vat else ZERO)
@@ -167,6 +167,18 @@ def _bill(order: Record, paid: Sequence[Record] | None) -> Bill:
     charges = [Decimal(p["serviceCharge"]["amount"]) for p in paid or () if p.get("serviceCharge", {}).get("amount")]
     bill.charge = sum(charges, ZERO) if charges else _half_up(charged * _charge_rate(order))
     return bill
+
+
+def _by_rate(order: Record, bill: Bill, inside: Sequence[Decimal]) -> Decimal:
+    """The tax that the rates make, rounded for each of them."""
+    sold = {s.id: (s.paid / divisor) for s, divisor in zip(bill.lines, inside, strict=True)}
+    taxes: dict[str, Decimal] = defaultdict(Decimal)
+    for line in _elements(order, "lineItems"):
+        if line["id"] in sold and not order.get("taxRemoved"):
+            for rate in _elements(line, "taxRates"):
+                part = sold[line["id"]] * Decimal(rate.get("rate") or 0) / 10_000_000
+                taxes[str(rate.get("id"))] += part + Decimal(rate.get("taxAmount") or 0)
+    return sum((_half_up(tax) for tax in taxes.values()), ZERO)
 
 
 def _charge_rate(order: Record) -> Decimal:

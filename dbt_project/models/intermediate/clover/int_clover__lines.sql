@@ -3,8 +3,8 @@
 -- A line's price is multiplied by its quantity, rounded, and its modifications added. A percentage off the line is of that,
 -- one off the order of what is left of all lines; several are added up, each rounded by itself, and what is more than
 -- there is to pay is cut off. What is off the order is spread over its lines pro rata. The tax of an order is what its
--- payments say; until it is paid, and where they do not say, it follows from the rates. It is spread over the lines by
--- what they bear at their rates. What rounding leaves goes to the largest line. Where prices hold tax it is taken out.
+-- payments say; until it is paid, and where they do not say, it follows from the rates, rounded for each. It is spread
+-- over the lines by what they bear at their rates. What rounding leaves goes to the largest line. Where prices hold tax it is taken out.
 with order_lines as (
 
     select
@@ -73,6 +73,7 @@ priced as (
         lines.*,
         orders.currency,
         orders.is_vat,
+        orders.is_tax_removed,
         orders.discounts as order_discounts,
         case when orders.sale_status = 'completed' then orders.paid_tax_minor end as paid_tax_minor,
         not lines.is_void and not lines.is_order_fee as is_sold,
@@ -223,16 +224,48 @@ weighed as (
 
 ),
 
+taxes_by_rate as (
+
+    select
+        weighed.source_id,
+        weighed.order_key,
+        round(
+            sum(
+                weighed.paid_minor * coalesce((rate.value ->> 'rate')::numeric, 0) / 10000000
+                / (1 + weighed.included_rate)
+                + coalesce((rate.value ->> 'taxAmount')::numeric, 0)
+            )
+        ) as tax_minor
+    from weighed
+    cross join lateral {{ elements('weighed.tax_rates') }} as rate (value)
+    where weighed.is_sold and not weighed.is_tax_removed and weighed.paid_tax_minor is null
+    group by weighed.source_id, weighed.order_key, rate.value ->> 'id'
+
+),
+
+taxes_by_order as (
+
+    select
+        source_id,
+        order_key,
+        sum(tax_minor) as tax_minor
+    from taxes_by_rate
+    group by source_id, order_key
+
+),
+
 with_order_tax as (
 
     select
-        *,
-        sum(case when is_sold then tax_weight else 0 end) over (partition by source_id, order_key) as order_tax_weight,
-        coalesce(
-            paid_tax_minor,
-            round(sum(case when is_sold then tax_weight else 0 end) over (partition by source_id, order_key))
-        ) as order_tax_minor
+        weighed.*,
+        sum(case when weighed.is_sold then weighed.tax_weight else 0 end) over (
+            partition by weighed.source_id, weighed.order_key
+        ) as order_tax_weight,
+        coalesce(weighed.paid_tax_minor, taxes_by_order.tax_minor, 0) as order_tax_minor
     from weighed
+    left join taxes_by_order
+        on weighed.source_id = taxes_by_order.source_id
+        and weighed.order_key = taxes_by_order.order_key
 
 ),
 
