@@ -15,6 +15,7 @@ from orchestration.jobs import (
     nightly_verification,
 )
 from orchestration.manifest import load_manifest
+from orchestration.move_job import move_business_job
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
 from sharding.settings import get_settings, project_root
@@ -31,7 +32,7 @@ jobs = make_jobs(graph, checks)
 defs = dg.Definitions(
     assets=[*graph.external, cycle_assets(graph)],
     asset_checks=checks,
-    jobs=jobs,
+    jobs=[*jobs, move_business_job],
     schedules=[every_ten_minutes, housekeeping(graph), nightly_verification(), *daily_reconciliation(jobs)],
     resources={"larder": Larder()},
 )

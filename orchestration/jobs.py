@@ -8,6 +8,7 @@ import dagster as dg
 from orchestration.cycle import due
 from orchestration.installation import Larder
 from orchestration.instance import KEEP_DAYS, prune
+from orchestration.moves import go_on_with_flips
 from orchestration.specs import Graph
 from orchestration.transform import target_of
 from orchestration.translator import shards
@@ -59,6 +60,8 @@ def every_ten_minutes(
     except LarderError as error:
         return dg.SkipReason(f"{error.cause}; next: {error.next_command}")
     context.instance.add_dynamic_partitions(str(shards.name), [s.name for s in at.catalogue.shards()])
+    for business in go_on_with_flips(at):
+        context.log.warning(f"the move of {business} had been cut off at its flip; it has been brought to its end")
     reasons = due(at)
     if not reasons:
         return dg.SkipReason("nothing is due, pending or changed on any shard")

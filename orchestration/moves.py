@@ -10,6 +10,7 @@ from orchestration.cycle import Installation
 from orchestration.transform import target_of
 from sharding.errors import LarderError
 from sharding.model import Shard
+from sharding.moving.journal import moves
 from sharding.moving.mover import KEEP, Mover
 
 _PATIENCE = 1800.0
@@ -20,6 +21,24 @@ def mover(
 ) -> Mover:
     """Moves of one business of an installation."""
     return Mover(at.catalogue, business, lambda shard: build_shard(at, shard), say, keep=keep)
+
+
+def go_on_with_flips(at: Installation) -> list[str]:
+    """Bring to their end flips whose driver died when the business had left its old shard: nobody could write it.
+
+    Returns the names of those businesses. One that is still driven by another process is left to it.
+    """
+    gone_on = []
+    for move in moves(at.catalogue, open_only=True):
+        if move.state == "flipping" and mover(at, move.business).has_left(move):
+            try:
+                mover(at, move.business).move()
+            except LarderError as error:
+                if error.turn != "you":
+                    raise
+                continue
+            gone_on.append(move.business_name)
+    return gone_on
 
 
 def build_shard(at: Installation, shard: Shard) -> None:

@@ -20,6 +20,8 @@ from sharding.model import Business, Shard
 NOT_HERE = "LD001"
 """SQLSTATE of {keys}.write_gate: the business is paused or lives elsewhere; ask the catalogue again."""
 
+SETTLE_SECONDS = 1.0
+"""How long the catalogue and a shard may disagree while a business changes over: that takes some ten milliseconds."""
 PAUSE_SECONDS = 30.0
 """How long a write waits for a paused business: a move's drain takes seconds."""
 
@@ -53,8 +55,8 @@ class Router:
     def pinned(self, business: str | int) -> Iterator[Connection]:
         """A connection to a business's shard, in one transaction: committed at the end, rolled back on an error.
 
-        The shard must agree that the business lives there, at the epoch the catalogue names; where it does not, the
-        catalogue is read once more (a move may have just ended).
+        The shard must agree that the business lives there, at the epoch the catalogue names; where it does not, a move
+        may be just ending, and the catalogue is read again for a second.
 
         Raises:
             LarderError: turn `us`: catalogue and shard disagree.
@@ -87,8 +89,8 @@ class Router:
             pause = min(pause * 2, 1.0)
 
     def _agreed(self, business: str | int) -> Connection:
-        seen = ""
-        for _ in range(2):
+        give_up = time.monotonic() + SETTLE_SECONDS
+        while True:
             placed = self.catalogue.business(business)
             shard = self.catalogue.shard(placed.shard)
             connection = psycopg2.connect(shard.dsn, application_name="larder")
@@ -100,7 +102,9 @@ class Router:
             if not seen:
                 return connection
             connection.close()
-        raise LarderError(seen, "us", "larder business list")
+            if time.monotonic() > give_up:
+                raise LarderError(seen, "us", "larder business moves")
+            time.sleep(0.01)  # until the catalogue or the shard has been told
 
 
 def fan_out(fn: Callable[[Shard], T], shards: Sequence[Shard], workers: int = 4) -> list[Outcome[T]]:

@@ -141,9 +141,15 @@ class Mover:
         """Give up a move before its flip: the business stays where it is, the copy is deleted."""
         with self._driving() as (journal, business):
             move = journal.open_move()
-            if move is None or move.state == "flipped" or self._is_out(move):
+            if move is None or move.state == "flipped" or self.has_left(move):
                 raise LarderError(f"{business.name} has no move that could be given up", "you", "larder business moves")
             return self._noting(journal, move, self._give_up)
+
+    def has_left(self, move: Move) -> bool:
+        """Whether the business has left its old shard: then it can only go on."""
+        shard = self.catalogue.shard(move.from_shard)
+        with closing(connect(shard)) as source:
+            return self._state(source, shard, move.business) == "out"
 
     # -- the steps ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +167,7 @@ class Mover:
 
     def _go_on(self, journal: Journal, move: Move) -> Move:
         from_, to = self.catalogue.shard(move.from_shard), self.catalogue.shard(move.to_shard)
-        if self._is_out(move):
+        if self.has_left(move):
             return self._roll_forward(journal, move, from_, to)
         if move.state in ("planned", "copying"):
             move = self._copy(journal, move, from_, to)
@@ -516,11 +522,6 @@ class Mover:
                 return
         if self._state(target, to, business.id) is not None:
             yield f"{to.name} still has rows of it (larder business moves)"
-
-    def _is_out(self, move: Move) -> bool:
-        shard = self.catalogue.shard(move.from_shard)
-        with closing(connect(shard)) as source:
-            return self._state(source, shard, move.business) == "out"
 
     def _state(self, conn: Connection, shard: Shard, business: int) -> str | None:
         with conn, conn.cursor() as cursor:

@@ -13,6 +13,7 @@ from sharding.ids import id_range
 from sharding.model import Shard
 from sharding.moving.copying import Chunk
 from sharding.moving.drain import digest
+from sharding.moving.layout import relation
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,23 @@ def differing_marts(source: Connection, target: Connection, from_: Shard, to: Sh
 
 
 def _marts(conn: Connection, shard: Shard) -> dict[str, dict[str, str]]:
-    """Tables of the marts schema: name → column → type. `as_of` columns tell when, not what."""
+    """Marts that follow changes: name → column → type. Others (forecasts, once a day) are made from them."""
     with conn.cursor() as cursor:
+        cursor.execute("select to_regclass(%s)", (f"{shard.schema('meta')}.mark",))
+        [(marks,)] = cursor.fetchall()
+        if marks is None:
+            return {}
+        cursor.execute(sql.SQL("select model from {}").format(relation(shard, "meta.mark")))
+        following = [model for (model,) in cursor.fetchall()]
         cursor.execute(
             """
             select c.relname, a.attname::text, format_type(a.atttypid, a.atttypmod)
             from pg_class as c
             inner join pg_namespace as n on n.oid = c.relnamespace
             inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-            where c.relkind = 'r' and n.nspname = %s
+            where c.relkind = 'r' and n.nspname = %s and c.relname = any(%s)
             """,
-            (shard.schema("marts"),),
+            (shard.schema("marts"), following),
         )
         found: dict[str, dict[str, str]] = {}
         for table, column, type_ in cursor.fetchall():

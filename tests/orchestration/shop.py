@@ -83,9 +83,7 @@ select
 from {{ source('raw_acme', 'sales_current') }}
 """,
     "dbt_project/models/marts/fct_sale.sql": """
-{{ config(
-    unique_key=['location_id', 'natural_key'], facet=['location_id', 'natural_key'],
-    facet_from={'raw': 'select source_id as location_id, natural_key from changed'}) }}
+{{ config(unique_key=['location_id', 'natural_key']) }}
 select * from {{ ref('stg_acme__sales') }}
 """,
     "dbt_project/models/marts/sum_sales_day.sql": """

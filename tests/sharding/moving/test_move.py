@@ -130,6 +130,7 @@ def test_marts_that_differ_block_the_flip(town: Town) -> None:
     for shard, amount in ((town.old, 1), (town.new, 2)):
         town.sql(shard, "create table marts.fct_sale (sale_id bigint, location_id bigint, net numeric)")
         town.sql(shard, "insert into marts.fct_sale values (1, %s, %s)", town.source, amount)
+        town.sql(shard, "create schema meta; create table meta.mark as select 'fct_sale' as model")
     with pytest.raises(LarderError, match="marts differ on old and new, such as fct_sale: 1 rows each"):
         town.mover().move("new")
     assert town.owners() == ["old"]
