@@ -145,7 +145,7 @@ def test_all_vendors_serve_on_the_ports_of_before(tmp_path: Path) -> None:
             assert taken != urls
     with serving(tmp_path, ["meta_ads"], {"meta_ads": port}) as again:
         assert again == urls
-    assert vendor_names() == ["meta_ads", "sevenshifts", "square", "toast"]
+    assert {"meta_ads", "sevenshifts", "square", "toast"} <= set(vendor_names())
 
 
 def test_up_status_down_and_up_again(tmp_path: Path) -> None:
