@@ -30,6 +30,7 @@ COMMANDS: dict[str, Lazy] = {
     "shard": Lazy("cli.shard:app", "Databases that businesses live on."),
     "business": Lazy("cli.business:app", "Tenants and where they live."),
     "source": Lazy("cli.source:app", "Connections of a business to an integration."),
+    "files": Lazy("cli.files:app", "Files and databases of one's own: previews, mappings, uploads."),
     "integration": Lazy("cli.integration:app", "Vendors that can be read."),
     "sandbox": Lazy("cli.sandbox:app", "Local servers that behave like the vendors, with their own clock."),
     "extract": Lazy("cli.extract:extract", "Read what is due from the vendors into blocks."),

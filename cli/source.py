@@ -6,6 +6,7 @@ import json as json_module
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,17 +47,26 @@ def list_(
 @app.command()
 def add(
     business: str,
-    integration: str,
+    integration: Annotated[str, typer.Argument(help="A vendor (larder integration list), or: files, database.")],
     name: Annotated[str, typer.Option(help="Default: the integration's name.")] = "",
     values: SetOption = None,
     secret: SecretOption = None,
+    path: Annotated[str | None, typer.Option(help="files: a folder, a file, or an object store's URL.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="files, database: the mapping file.")] = None,
+    table: Annotated[list[str] | None, typer.Option(help="database: a table to read whole; repeatable.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Connect a business to an integration. Settings and credentials are checked before anything is written."""
+    """Connect a business to an integration, to files or to a database. All is checked before anything is written."""
     context, out = get_context(), Output(json)
     catalogue = context.catalogue
-    spec = registry.get(integration)
     owner = catalogue.business(business)
+    if integration in ("files", "database"):
+        from cli.files import connect
+
+        source = connect(context, owner, integration, name or integration, path, mapping, table, secret)
+        out.document(asdict(source)) if json else out.say(f"next: larder extract --source {source.label}")
+        return
+    spec = registry.get(integration)
     # Said, not implied: where a history begins, sales and their payments need not yet meet, and the checks must know.
     config = {"since": (context.clock() - HISTORY).date().isoformat(), **_settings(values)}
     draft = Source(0, owner.id, owner.name, owner.shard, integration, name or integration, config, secret, "active")
@@ -106,7 +116,8 @@ def check(
     for source in [catalogue.source(key)] if key else catalogue.sources():
         row: dict[str, Any] = {"source": source.label, "finding": "ok", "turn": None, "next": None}
         try:
-            spec, reference = registry.get(source.integration), source_ref(catalogue, source)
+            reference = source_ref(catalogue, source)
+            spec = registry.spec_of(source.integration, source.config, reference.check_command)
             check_source(reference, spec)
             if not offline:
                 seen = probe(reference, spec, context.clock(), patience=patience)

@@ -8,8 +8,9 @@ import psycopg2
 
 from ingestion import index
 from ingestion.blocks import BlockStore
+from ingestion.data.spec import DataSpec
 from ingestion.errors import ConfigError, LarderError
-from ingestion.registry import get
+from ingestion.registry import spec_of
 from ingestion.run import Clock, Extraction, Options, Outcome, Progress, StreamResult
 from ingestion.source import SourceRef, check_source
 from ingestion.spec import IntegrationSpec, Stream
@@ -52,7 +53,7 @@ def _specs(sources: Sequence[SourceRef]) -> tuple[dict[int, IntegrationSpec], li
     failed: list[StreamResult] = []
     for source in sources:
         try:
-            specs[source.source_id] = get(source.integration)
+            specs[source.source_id] = spec_of(source.integration, source.config, source.check_command)
         except LarderError as error:
             failed.append(StreamResult(source, "", "failed", error=error))
     return specs, failed
@@ -104,6 +105,10 @@ def extract_source(
                 next_command="larder integration list",
             )
         with closing(index.connect(control_dsn)) as conn:
+            if isinstance(spec, DataSpec):
+                from ingestion.data.run import DataExtraction  # SQLAlchemy, for those who need it
+
+                return DataExtraction(source, spec, store, conn, clock, options).run()
             return Extraction(source, spec, store, conn, clock, options).run()
     except LarderError as error:
         return [StreamResult(source, "", "failed", error=error)]

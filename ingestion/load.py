@@ -17,6 +17,9 @@ from psycopg2.extensions import connection as Connection
 from ingestion import statistics
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.checks import Accepted, as_text, checker
+from ingestion.data.definitions import refresh_views
+from ingestion.data.mapping import DEFINITIONS
+from ingestion.data.spec import NAME as DATA
 from ingestion.drift import Shape
 from ingestion.errors import ConfigError, DataError, LarderError
 from ingestion.landing import PACKAGE_BYTES, Row, Slot, land, slot, sweep
@@ -104,6 +107,9 @@ def load_works(
             for batch in batches(todo):
                 loader.load(batch)
         statistics.refresh(conn, schemas["raw"], result.blocks)
+        loaded = {block.stream for block in result.blocks if block.integration == DATA}
+        if loaded:
+            refresh_views(conn, schemas, renew=DEFINITIONS in loaded)
 
 
 def connect(dsn: str) -> Connection:

@@ -1,8 +1,9 @@
-"""Asks a vendor for one page, to tell whether a source's settings and credentials are right."""
+"""Asks a vendor for one page (of files or a database: for some rows), to tell whether a source's settings are right."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from ingestion.data.spec import DataSpec
 from ingestion.http import Client
 from ingestion.reader import calls
 from ingestion.source import SourceRef, check_source
@@ -21,6 +22,10 @@ class Probe:
 def probe(source: SourceRef, spec: IntegrationSpec, now: datetime, *, patience: float = 10.0) -> Probe:
     """Check settings and secrets, then read one page of the first stream; raises what is wrong as a LarderError."""
     check_source(source, spec)
+    if isinstance(spec, DataSpec):
+        from ingestion.data.preview import first_rows
+
+        return Probe(*first_rows(source))
     client = Client(spec, source, patience=patience)
     stream = spec.streams[0]
     sites: list[str] = []

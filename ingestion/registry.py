@@ -8,9 +8,11 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from ingestion.data.spec import DATA, DataSpec
 from ingestion.errors import ConfigError
 from ingestion.spec import IntegrationSpec
 from ingestion.yaml_file import read_yaml
@@ -42,8 +44,13 @@ def load_spec(path: Path) -> IntegrationSpec:
 
 
 def discover(paths: tuple[Path, ...] | None = None) -> Mapping[str, IntegrationSpec]:
-    """Every integration by name, sorted; a name in two folders is a ConfigError."""
-    return _discover(integration_paths() if paths is None else paths)
+    """Every integration by name, sorted; a name in two folders is a ConfigError.
+
+    Besides those of folders, where none are given: `data`, files and databases (`ingestion/data/`).
+    """
+    if paths is not None:
+        return _discover(paths)
+    return {**_discover(integration_paths()), DATA.name: DATA}
 
 
 @cache
@@ -68,6 +75,15 @@ def get(name: str) -> IntegrationSpec:
             f"there is no integration {name!r}; known: {', '.join(specs)}", next_command="larder integration list"
         )
     return specs[name]
+
+
+def spec_of(integration: str, config: Mapping[str, Any], again: str) -> IntegrationSpec:
+    """The integration of a source: for files and databases, with the streams that its mapping makes.
+
+    ConfigError if there is no such integration or the mapping is wrong.
+    """
+    spec = get(integration)
+    return spec.of(config, again) if isinstance(spec, DataSpec) else spec
 
 
 def _files(paths: tuple[Path, ...]) -> Iterator[Path]:

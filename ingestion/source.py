@@ -63,7 +63,7 @@ def check_source(source: SourceRef, spec: IntegrationSpec) -> None:
         elif isinstance(value, list) != setting.is_list:
             kind = "a list" if setting.is_list else "one value"
             raise ConfigError(f"source {source.label}: the setting {name!r} must be {kind}", next_command=again)
-    addresses = {"base_url": base_url_of(source, spec)}
+    addresses = {"base_url": base_url_of(source, spec)} if spec.base_url else {}
     if _TOKEN_URL in source.config:
         addresses[_TOKEN_URL] = str(source.config[_TOKEN_URL])
     for name, address in addresses.items():

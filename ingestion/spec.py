@@ -142,7 +142,8 @@ class LoginAuth(_Model):
 
 
 Auth = Annotated[
-    NoAuth | BearerAuth | QueryTokenAuth | HeaderAuth | BasicAuth | OAuthRefreshAuth | LoginAuth, Field(discriminator="type")
+    NoAuth | BearerAuth | QueryTokenAuth | HeaderAuth | BasicAuth | OAuthRefreshAuth | LoginAuth,
+    Field(discriminator="type"),
 ]
 
 

@@ -1,6 +1,8 @@
 {#
   All integrations' rows of one unified entity, as one SELECT with the columns and types of the model's YAML.
 
+  Files and databases (`data`) may feed any entity: which one, a source's mapping says.
+
   Every integration that feeds the entity is a parent in the lineage (int_<vendor>__<entity>s); on a shard only those
   with a source there are read. Where there is none the result is empty and typed.
 
@@ -10,7 +12,7 @@
 #}
 {% macro union_integrations(entity) -%}
   {%- set parents = {} -%}
-  {%- for vendor in integrations_feeding(entity) -%}
+  {%- for vendor in integrations_feeding(entity) + ['data'] -%}
     {%- do parents.update({vendor: ref('int_' ~ vendor ~ '__' ~ entity ~ 's')}) -%}
   {%- endfor -%}
   {%- set here = integrations_on_shard() -%}

@@ -17,9 +17,11 @@ from pathlib import Path
 from ingestion import index
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.clock import Clock, clock_of
+from ingestion.errors import LarderError
 from ingestion.extract import Options, StreamResult, extract_all
-from ingestion.registry import discover
+from ingestion.registry import discover, spec_of
 from ingestion.source import SourceRef
+from ingestion.spec import Stream
 from orchestration.events import STEPS, CycleReport, Event, Extracted, Failure, StepCost, StepName
 from orchestration.loading import load_shard
 from orchestration.sources import source_ref
@@ -113,12 +115,12 @@ def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> 
 def due(at: Installation) -> dict[str, str]:
     """Shard → why a cycle would have something to do there, found by probes alone."""
     reasons: dict[str, list[str]] = {}
-    specs, now = discover(), at.clock()
+    now = at.clock()
     sources = {s.id: s for s in at.catalogue.sources()}
     with closing(index.connect(at.catalogue.dsn)) as conn:
         times = index.due_times(conn, list(sources))
         for source in sources.values():
-            streams = specs[source.integration].streams if source.integration in specs else ()
+            streams = _streams(source)
             late = [s.name for s in streams if index.is_due(times.get((source.id, s.name)), s.cadence, now)]
             if late and source.state == "active":
                 reasons.setdefault(source.shard, []).append(f"due of {source.label}: {', '.join(late)}")
@@ -130,6 +132,14 @@ def due(at: Installation) -> dict[str, str]:
     for shard, reason in at.transform.due(targets).items():
         reasons.setdefault(shard, []).append(reason)
     return {shard: "; ".join(why) for shard, why in sorted(reasons.items())}
+
+
+def _streams(source: Source) -> Sequence[Stream]:
+    """A source's streams; none of one whose integration or mapping cannot be read, which its extract reports."""
+    try:
+        return spec_of(source.integration, source.config, "larder source list").streams
+    except LarderError:
+        return ()
 
 
 def _extract(at: Installation, scope: Scope, sources: Sequence[Source], watch: Watch) -> Iterator[Event]:

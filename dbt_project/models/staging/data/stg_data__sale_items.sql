@@ -1,0 +1,1 @@
+{{ mapped_rows('sale_item') }}

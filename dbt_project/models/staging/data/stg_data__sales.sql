@@ -1,0 +1,1 @@
+{{ mapped_rows('sale', renamed={'tax': 'mapped_tax'}) }}
