@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ingestion.sandbox.vendors.google_business.reviews import Review
 
 MOST_REVIEWS, MOST_LOCATIONS = 50, 100
-LIFETIME = timedelta(minutes=59, seconds=59)
-"""How long an access token lives."""
+LIFETIME = 3599
+"""Seconds that an access token lives: real ones, whatever the sandbox's clock does."""
 STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -57,8 +57,8 @@ class Account:
     locations: Sequence[Location]
 
 
-def token(accounts: Sequence[Account], form: Mapping[str, str], now: datetime) -> tuple[int, dict[str, Any]]:
-    """Status and body of an answer to a refresh token."""
+def token(accounts: Sequence[Account], form: Mapping[str, str], seconds: float) -> tuple[int, dict[str, Any]]:
+    """Status and body of an answer to a refresh token. `seconds`: Unix time."""
     if form.get("grant_type") != "refresh_token":
         return 400, {"error": "unsupported_grant_type", "error_description": "Invalid grant_type"}
     client = [
@@ -70,22 +70,28 @@ def token(accounts: Sequence[Account], form: Mapping[str, str], now: datetime) -
     if account is None:
         return 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
     return 200, {
-        "access_token": f"ya29.{account.number}.{int(now.timestamp())}",
-        "expires_in": 3599,
+        "access_token": f"ya29.{account.number}.{int(seconds)}",
+        "expires_in": LIFETIME,
         "scope": "https://www.googleapis.com/auth/business.manage",
         "token_type": "Bearer",
     }
 
 
-def answer(
-    accounts: Sequence[Account], path: str, query: Mapping[str, str], access_token: str, now: datetime
-) -> dict[str, Any]:
-    """The body of `GET path?query` at `now`.
+def account_of(accounts: Sequence[Account], access_token: str, seconds: float) -> Account:
+    """Whose token it is; ApiError for one that nobody has, or not any more at Unix time `seconds`."""
+    begin, number, issued = [*access_token.split("."), "", ""][:3]
+    account = next((a for a in accounts if a.number == number), None)
+    if begin != "ya29" or account is None or not issued.isdigit() or seconds - int(issued) > LIFETIME:
+        raise ApiError(401, "Request had invalid authentication credentials.")
+    return account
+
+
+def answer(account: Account, path: str, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """The body of `GET path?query` at `now`, to who may read `account`.
 
     Raises:
         ApiError: for anything but 200.
     """
-    account = _account(accounts, access_token, now)
     found = re.fullmatch(r"/v1/accounts/([^/]+)/locations|/v4/accounts/([^/]+)/locations/([^/]+)/reviews", path)
     if found is None:
         raise ApiError(404, "Requested entity was not found.")
@@ -97,15 +103,6 @@ def answer(
     if location is None:
         raise ApiError(404, "Requested entity was not found.")
     return _reviews(location, query, now)
-
-
-def _account(accounts: Sequence[Account], access_token: str, now: datetime) -> Account:
-    begin, number, issued = [*access_token.split("."), "", ""][:3]
-    account = next((a for a in accounts if a.number == number), None)
-    alive = issued.isdigit() and timedelta() <= now - datetime.fromtimestamp(int(issued), now.tzinfo) <= LIFETIME
-    if begin != "ya29" or account is None or not alive:
-        raise ApiError(401, "Request had invalid authentication credentials.")
-    return account
 
 
 def _locations(account: Account, query: Mapping[str, str]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import parse_qsl
 
 from ingestion.sandbox.data import Trade
 from ingestion.sandbox.http import Answer, Request
 from ingestion.sandbox.vendors.google_business.accounts import accounts
-from ingestion.sandbox.vendors.google_business.api import ApiError, answer, token
+from ingestion.sandbox.vendors.google_business.api import ApiError, account_of, answer, token
 
 
 def open_vendor(trade: Trade) -> GoogleBusinessVendor:
@@ -22,6 +23,7 @@ class GoogleBusinessVendor:
 
     def __init__(self, trade: Trade) -> None:
         self.accounts = accounts(trade)
+        self.seconds = time.time
 
     def throttled(self, retry_after: int) -> Answer:
         """429, and no Retry-After."""
@@ -35,11 +37,12 @@ class GoogleBusinessVendor:
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
         if request.method == "POST" and request.path == "/token":
-            status, body = token(self.accounts, dict(parse_qsl(request.body.decode())), request.now)
+            status, body = token(self.accounts, dict(parse_qsl(request.body.decode())), self.seconds())
             return Answer.json(body, status)
         try:
             if request.method != "GET":
                 raise ApiError(404, "Requested entity was not found.")
-            return Answer.json(answer(self.accounts, request.path, request.query, request.token, request.now))
+            account = account_of(self.accounts, request.token, self.seconds())
+            return Answer.json(answer(account, request.path, request.query, request.now))
         except ApiError as error:
             return Answer.json(error.body(), error.status)
