@@ -4,7 +4,11 @@
         unique_key=['source_id', 'natural_key'],
         facet=['source_id', 'root_key'],
         facet_from=record_facets(sites='int_sales__unioned'),
-        indexes=[{'columns': ['source_id', 'payment_key']}, {'columns': ['source_id', 'location_key']}],
+        indexes=[
+            {'columns': ['source_id', 'payment_key']},
+            {'columns': ['source_id', 'location_key']},
+            {'columns': ['source_id', 'employee_key']},
+        ],
     )
 }}
 

@@ -3,12 +3,12 @@
         materialized='changed_facets',
         unique_key=['sale_id'],
         facet=['source_id', 'root_key'],
-        facet_from={
+        facet_from=employee_facets('int_sales__unioned', {
             'int_source_locations__dated': "
                 select sales.source_id, sales.root_key
                 from changed inner join int_sales__unioned as sales using (source_id, location_key)
             ",
-        },
+        }),
         indexes=[{'columns': ['source_id', 'sale_key'], 'unique': true}],
     )
 }}
@@ -27,6 +27,8 @@ select
     sales.root_key,
     placed.source_location_id,
     placed.location_id,
+    source_employees.id as source_employee_id,
+    employee_map.employee_id,
     sales.order_number,
     sales.sale_status,
     sales.channel,
@@ -52,3 +54,4 @@ inner join {{ ref('keys_sale') }} as keys
     on sales.source_id = keys.source_id
     and sales.natural_key = keys.natural_key
 {{ place_in_business_day('sales', 'sales.counted_at', 'sales.vendor_business_date') }}
+{{ join_employee('sales', 'placed.business_date') }}

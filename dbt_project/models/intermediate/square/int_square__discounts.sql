@@ -9,6 +9,7 @@ select
     discounts.discount_type,
     discounts.discount_scope,
     false as is_comp,  -- Square does not tell comps from discounts
+    null as employee_key,  -- nor who gave them
     applied.currency,
     {{ round_money(
         'applied.discount / (1 + coalesce(included_taxes.tax_rate_in_gross, 0))', 'applied.currency'

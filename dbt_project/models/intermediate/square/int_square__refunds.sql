@@ -86,6 +86,7 @@ money as (
         min(refunds.currency) as currency,
         min(refunds.created_at) as refunded_at,
         min(refunds.reason) as reason,
+        min(refunds.employee_key) as employee_key,
         sum(refunds.amount) as amount
     from {{ ref('stg_square__refunds') }} as refunds
     left join return_orders
@@ -108,6 +109,7 @@ select
     null as vendor_business_date,
     coalesce(return_orders.closed_at, return_orders.created_at, money.refunded_at) as refunded_at,
     money.reason,
+    money.employee_key,
     coalesce(itemised.returns, 0) as returns,
     case
         when return_orders.order_key is null then money.amount

@@ -116,7 +116,8 @@ select
     coalesce(tax_included, 0) as tax_included,
     tax - coalesce(tax_included, 0) as tax_added,
     false as is_void,
-    null as void_reason
+    null as void_reason,
+    null as employee_key
 from lines_before_tax
 
 union all
@@ -141,5 +142,6 @@ select
     0 as tax_included,
     0 as tax_added,
     false as is_void,
-    null as void_reason
+    null as void_reason,
+    null as employee_key
 from modifiers

@@ -18,6 +18,19 @@ service_charges as (
     from {{ ref('stg_square__order_service_charges') }}
     group by source_id, order_key
 
+),
+
+-- A Square order does not say who took it; its payments say who was at the till: the first that does counts.
+cashiers as (
+
+    select
+        source_id,
+        order_key,
+        (array_agg(employee_key order by created_at, payment_key))[1] as employee_key
+    from {{ ref('stg_square__payments') }}
+    where employee_key is not null
+    group by source_id, order_key
+
 )
 
 select
@@ -38,6 +51,7 @@ select
     end as channel,
     orders.fulfillment_type as vendor_channel,
     orders.till_name,
+    cashiers.employee_key,
     orders.currency,
     null as vendor_business_date,
     orders.created_at as opened_at,
@@ -57,3 +71,6 @@ from orders
 left join service_charges
     on orders.source_id = service_charges.source_id
     and orders.order_key = service_charges.order_key
+left join cashiers
+    on orders.source_id = cashiers.source_id
+    and orders.order_key = cashiers.order_key

@@ -64,6 +64,8 @@ of_lines as (
         discount.value ->> 'name' as discount_name,
         lower(discount.value ->> 'discountType') as discount_type,
         'line' as discount_scope,
+        discount.value #>> '{appliedDiscountReason,name}' as reason,
+        discount.value #>> '{approver,guid}' as employee_key,
         lines.currency,
         coalesce(
             (discount.value ->> 'nonTaxDiscountAmount')::numeric, (discount.value ->> 'discountAmount')::numeric, 0
@@ -125,6 +127,8 @@ of_checks as (
         check_discounts.discount_name,
         check_discounts.discount_type,
         'order' as discount_scope,
+        check_discounts.reason,
+        check_discounts.employee_key,
         left_over.currency,
         case
             when check_discounts.applied_key is null then left_over.amount
@@ -160,7 +164,9 @@ select
     discount_name,
     discount_type,
     discount_scope,
-    false as is_comp,
+    -- Toast has no mark for comps: a discount is one where the restaurant calls it so, or the reason it was given for
+    concat_ws(' ', discount_name, reason) ~* '\m(comp(s|ed)?|complimentary|on the house)\M' as is_comp,
+    employee_key,
     currency,
     amount
 from all_discounts

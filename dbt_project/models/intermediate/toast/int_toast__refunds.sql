@@ -41,6 +41,7 @@ select
     refunds.vendor_business_date,
     refunds.refunded_at,
     null as reason,
+    null as employee_key,
     coalesce(itemised.returns, 0) as returns,
     refunds.amount
     - coalesce(itemised.returns, 0)

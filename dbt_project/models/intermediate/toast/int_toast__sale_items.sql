@@ -4,6 +4,7 @@ with selections as (
     select
         selections.*,
         checks.currency,
+        checks.is_void as is_void_check,
         selections.is_void or checks.is_void as is_void_line
     from {{ ref('stg_toast__selections') }} as selections
     inner join {{ ref('int_toast__checks') }} as checks
@@ -30,6 +31,32 @@ modifiers_of_selection as (
     -- a modifier taken off by itself is no longer in the price of its selection
     where modifiers.is_void = parents.is_void
     group by modifiers.source_id, modifiers.order_key, modifiers.parent_selection_key
+
+),
+
+comps as (
+
+    select
+        source_id,
+        sale_item_key,
+        sum(amount) as comp
+    from {{ ref('int_toast__discounts') }}
+    where is_comp
+    group by source_id, sale_item_key
+
+),
+
+-- A selection does not say who voided it. Where the whole check went with its payment, the payment does.
+voiders as (
+
+    select
+        source_id,
+        order_key,
+        check_key,
+        min(void_employee_key) as employee_key
+    from {{ ref('stg_toast__payments') }}
+    where void_employee_key is not null
+    group by source_id, order_key, check_key
 
 )
 
@@ -58,13 +85,21 @@ select
     selections.price_before_discount - coalesce(modifiers_of_selection.price_before_discount, 0) as amount,
     (selections.price_before_discount - selections.price)
     - coalesce(modifiers_of_selection.price_before_discount - modifiers_of_selection.price, 0) as discount,
-    0 as comp,
+    coalesce(comps.comp, 0) as comp,
     case when selections.tax_inclusion = 'INCLUDED' then selections.tax else 0 end as tax_included,
     case when selections.tax_inclusion = 'INCLUDED' then 0 else selections.tax end as tax_added,
     selections.is_void_line as is_void,
-    selections.void_reason
+    selections.void_reason,
+    case when selections.is_void_check then voiders.employee_key end as employee_key
 from selections
 left join modifiers_of_selection
     on selections.source_id = modifiers_of_selection.source_id
     and selections.order_key = modifiers_of_selection.order_key
     and selections.selection_key = modifiers_of_selection.parent_selection_key
+left join comps
+    on selections.source_id = comps.source_id
+    and selections.order_key || '|' || selections.selection_key = comps.sale_item_key
+left join voiders
+    on selections.source_id = voiders.source_id
+    and selections.order_key = voiders.order_key
+    and selections.check_key = voiders.check_key

@@ -58,6 +58,7 @@ select
     end as channel,
     orders.order_source as vendor_channel,
     null as till_name,
+    orders.employee_key,
     checks.currency,
     orders.business_date as vendor_business_date,
     orders.opened_at,

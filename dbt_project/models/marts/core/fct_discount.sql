@@ -2,6 +2,7 @@
     config(
         unique_key=['discount_id'],
         facet=['source_id', 'root_key'],
+        facet_from=employee_facets('int_discounts__unioned'),
         indexes=[{'columns': ['sale_id']}, {'columns': ['location_id', 'business_date']}],
     )
 }}
@@ -14,6 +15,8 @@ with discounts as (
         lines.sale_id,
         lines.source_location_id,
         lines.location_id,
+        lines.source_employee_id,
+        lines.employee_id,
         lines.item_id,
         lines.business_date,
         lines.line_status = 'completed' and lines.line_type in ('item', 'modifier', 'custom_amount') as is_counted
@@ -34,6 +37,7 @@ select
     discounts.root_key,
     discounts.source_location_id,
     discounts.location_id,
+    {{ employee_or_inherited('discounts') }},
     discounts.item_id,
     discounts.discount_key,
     discounts.discount_name,
@@ -48,3 +52,4 @@ from discounts
 inner join {{ ref('keys_discount') }} as keys
     on discounts.source_id = keys.source_id
     and discounts.natural_key = keys.natural_key
+{{ join_employee('discounts', 'discounts.business_date') }}

@@ -2,7 +2,7 @@
     config(
         unique_key=['refund_id'],
         facet=['source_id', 'root_key'],
-        facet_from={
+        facet_from=employee_facets('int_refunds__unioned', {
             'int_source_locations__dated': "
                 select refunds.source_id, refunds.root_key
                 from changed inner join int_refunds__unioned as refunds using (source_id, location_key)
@@ -13,7 +13,7 @@
                 inner join int_refunds__unioned as refunds
                     on refunds.source_id = changed.source_id and refunds.payment_key = changed.natural_key
             ",
-        },
+        }),
         indexes=[{'columns': ['sale_id']}, {'columns': ['source_id', 'refund_key'], 'unique': true}],
     )
 }}
@@ -23,6 +23,8 @@ with refunds as (
     select
         refunds.*,
         sales.sale_id,
+        sales.source_employee_id,
+        sales.employee_id,
         sales.business_date as original_business_date,
         placed.source_location_id,
         placed.location_id,
@@ -45,6 +47,7 @@ select
     refunds.root_key,
     refunds.source_location_id,
     refunds.location_id,
+    {{ employee_or_inherited('refunds') }},
     refunds.natural_key as refund_key,
     refunds.reason,
     refunds.refunded_at,
@@ -69,3 +72,4 @@ inner join {{ ref('keys_refund') }} as keys
 left join {{ ref('keys_payment') }} as payment_keys
     on refunds.source_id = payment_keys.source_id
     and refunds.payment_key = payment_keys.natural_key
+{{ join_employee('refunds', 'refunds.business_date') }}

@@ -44,6 +44,8 @@ select
     sales.root_key,
     sales.source_location_id,
     sales.location_id,
+    sales.source_employee_id,
+    sales.employee_id,
     sales.sale_key,
     sales.order_number,
     sales.sale_status,

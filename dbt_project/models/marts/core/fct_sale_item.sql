@@ -2,7 +2,7 @@
     config(
         unique_key=['sale_item_id'],
         facet=['source_id', 'root_key'],
-        facet_from={
+        facet_from=employee_facets('int_sale_items__unioned', {
             'keys_source_item': "
                 select lines.source_id, lines.root_key
                 from changed
@@ -14,7 +14,7 @@
                 inner join keys_source_item as items on items.id = changed.source_item_id
                 inner join int_sale_items__unioned as lines on lines.source_id = items.source_id and lines.item_key = items.natural_key
             ",
-        },
+        }),
         indexes=[{'columns': ['sale_id']}, {'columns': ['item_id', 'business_date']}],
     )
 }}
@@ -26,6 +26,8 @@ with lines as (
         sales.sale_id,
         sales.source_location_id,
         sales.location_id,
+        sales.source_employee_id,
+        sales.employee_id,
         sales.business_date,
         sales.hour_start,
         sales.local_hour,
@@ -63,6 +65,7 @@ select
     lines.root_key,
     lines.source_location_id,
     lines.location_id,
+    {{ employee_or_inherited('lines') }},
     source_items.id as source_item_id,
     coalesce(item_map.item_id, {{ business_id_of('lines.source_id') }}) as item_id,
     lines.line_number,
@@ -105,3 +108,4 @@ left join {{ ref('keys_item_map') }} as item_map
     on source_items.id = item_map.source_item_id
     and lines.business_date >= item_map.valid_from
     and lines.business_date < item_map.valid_to
+{{ join_employee('lines', 'lines.business_date') }}

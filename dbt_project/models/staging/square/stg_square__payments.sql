@@ -12,6 +12,7 @@ renamed as (
         natural_key as payment_key,
         payload ->> 'order_id' as order_key,
         payload ->> 'location_id' as location_key,
+        coalesce(payload ->> 'team_member_id', payload ->> 'employee_id') as employee_key,
 
         -- strings
         payload ->> 'status' as payment_status,

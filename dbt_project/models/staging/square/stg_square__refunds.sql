@@ -13,6 +13,7 @@ renamed as (
         payload ->> 'order_id' as order_key,
         payload ->> 'payment_id' as payment_key,
         payload ->> 'location_id' as location_key,
+        payload ->> 'team_member_id' as employee_key,
 
         -- strings
         payload ->> 'status' as refund_status,

@@ -13,6 +13,7 @@ renamed as (
         "check".value ->> 'guid' as check_key,
         discount.value ->> 'guid' as applied_key,
         discount.value #>> '{discount,guid}' as discount_key,
+        discount.value #>> '{approver,guid}' as employee_key,
 
         -- strings
         discount.value ->> 'name' as discount_name,

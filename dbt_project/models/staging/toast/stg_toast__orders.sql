@@ -11,6 +11,7 @@ renamed as (
         source_id,
         natural_key as order_key,
         payload #>> '{_context,restaurant}' as location_key,
+        payload #>> '{server,guid}' as employee_key,
 
         -- strings
         payload ->> 'displayNumber' as order_number,

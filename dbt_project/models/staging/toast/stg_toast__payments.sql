@@ -13,6 +13,9 @@ renamed as (
         "check".value ->> 'guid' as check_key,
         payment.value ->> 'guid' as payment_key,
         payment.value #>> '{refund,refundTransaction,guid}' as refund_transaction_key,
+        coalesce(
+            payment.value #>> '{voidInfo,voidUser,guid}', payment.value #>> '{voidInfo,voidApprover,guid}'
+        ) as void_employee_key,
 
         -- strings
         payment.value ->> 'type' as payment_type,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from ingestion.sandbox.money import half_up
+from ingestion.sandbox.vendors.square.cashiers import cashier_of, lead_of
 from ingestion.sandbox.vendors.square.orders import Known, location_id, money, stamp
 from ingestion.sandbox.vendors.square.sale import Paid, token
 
@@ -69,6 +70,7 @@ def refund_record(known: Known, paid: Paid, at: datetime, reason: str) -> dict[s
         "location_id": location_id(known.order.site),
         "created_at": stamp(at),
         "reason": reason,
+        "team_member_id": lead_of(known.order),
         "destination_type": "CASH" if paid.tender == "CASH" else "CARD",
     }
 
@@ -88,5 +90,6 @@ def _base(
         "source_type": "CASH" if paid.tender == "CASH" else "CARD",
         "location_id": location_id(known.order.site),
         "order_id": known.id,
+        "team_member_id": cashier_of(known.order),
         "receipt_number": paid.id[:4],
     }

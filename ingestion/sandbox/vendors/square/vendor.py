@@ -17,6 +17,7 @@ from ingestion.sandbox.http import Answer, Request
 from ingestion.sandbox.story import Story, tell
 from ingestion.sandbox.timeline import State, Timeline, encoded
 from ingestion.sandbox.trade import Site
+from ingestion.sandbox.vendors.square.cashiers import team_members
 from ingestion.sandbox.vendors.square.labor import labor
 from ingestion.sandbox.vendors.square.orders import location_id, variation_id
 from ingestion.sandbox.vendors.square.till import DAILY, SHARES, Till
@@ -58,6 +59,7 @@ class SquareVendor:
             till.ring(order, stories.get(order.id, plain), trade.jaffle_tax_rates[order.site])
         self.orders, self.payments, self.refunds = map(Timeline, (till.orders, till.payments, till.refunds))
         self.locations = _locations(trade.jaffle_sites)
+        self.cashiers = team_members()
         self.staff = labor(trade.jaffle_sites[0])
         self.catalog = [State(EPOCH, o["id"], o["type"], partial(dict, o)) for o in _catalog(trade)]
         self._clock = clock
@@ -95,7 +97,9 @@ class SquareVendor:
                 return self._money(request, "payments", self.payments)
             case "GET", "/v2/refunds":
                 return self._money(request, "refunds", self.refunds)
-            case "POST", "/v2/team-members/search" | "/v2/labor/timecards/search":
+            case "POST", "/v2/team-members/search":
+                return self._people(request, "team_members", self.cashiers, 100)
+            case "POST", "/v2/labor/timecards/search":
                 return encoded({})
         raise SquareError(404, "INVALID_REQUEST_ERROR", "NOT_FOUND", "Resource not found.")
 

@@ -16,11 +16,14 @@ others `externalId` begins with `synthetic-` and names what was added. Shares ar
     edited          0.2 %  a line is a dollar too dear until the next day; then the payment is corrected too
     left open       0.1 %  paid 20 hours later
     deleted         0.1 %  a duplicate that somebody deletes after an hour
+    comp            0.4 %  the first line on the house, with a reason and a manager's approval
+    void check      0.2 %  the last line is on a check of its own, which is voided before payment
+    void payment    0.2 %  a card that is voided, then cash
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -30,6 +33,7 @@ from ingestion.sandbox.data import Order
 from ingestion.sandbox.story import Story
 from ingestion.sandbox.timeline import State
 from ingestion.sandbox.trade import between
+from ingestion.sandbox.vendors.toast.employees import manager_of, server_of
 from ingestion.sandbox.vendors.toast.payments import payment_record
 from ingestion.sandbox.vendors.toast.visit import (
     DELIVERY_FEE,
@@ -62,7 +66,11 @@ SHARES = {
     "edited": 2,
     "left_open": 1,
     "deleted": 1,
+    "comp": 4,
+    "void_check": 2,
+    "void_payment": 2,
 }
+TWO_LINES = frozenset({"void_line", "void_check", "comp"})
 DAILY = (("refund_item", "refund_amount", "refund_all"), ("edited",), ("void_order",), ("left_open", "deleted"))
 
 
@@ -91,10 +99,7 @@ def order_record(visit: Visit, moment: Moment) -> dict[str, Any]:
         "numberOfGuests": between(1, 4, order.id, "guests"),
         "diningOption": {"guid": known_guid("dining option", "dine in"), "entityType": "DiningOption"},
         "revenueCenter": None,
-        "server": {
-            "guid": known_guid("server", order.site, between(1, 6, order.id, "server")),
-            "entityType": "RestaurantUser",
-        },
+        "server": server_of(order),
         "source": "In Store",
         "table": {"guid": known_guid("table", between(1, 12, order.id, "table")), "entityType": "Table"},
         "voided": moment.voided,
@@ -102,12 +107,38 @@ def order_record(visit: Visit, moment: Moment) -> dict[str, Any]:
         "voidBusinessDate": business_date(moment.since, order.zone) if moment.voided else None,
         "deleted": moment.deleted,
         "deletedDate": modified if moment.deleted else None,
-        "checks": [_check(visit, moment, opened, paid, modified)],
+        "checks": _checks(visit, moment, opened, paid, modified),
     }
 
 
-def _check(visit: Visit, moment: Moment, opened: str, paid: str | None, modified: str) -> dict[str, Any]:
-    order, lines = visit.order, visit.lines(moment)
+def _checks(visit: Visit, moment: Moment, opened: str, paid: str | None, modified: str) -> list[dict[str, Any]]:
+    """One check, or one with what was voided beside it."""
+    lines = visit.lines(moment)
+    check = partial(_check, visit, moment, opened, paid, modified)
+    if visit.kind != "void_check":
+        return [check(lines)]
+    return [check(lines[:-1]), _voided(check(lines[-1:]), visit)]
+
+
+def _voided(check: dict[str, Any], visit: Visit) -> dict[str, Any]:
+    """A check that nobody had to pay. Its number and id are its own."""
+    zero = dollars(0)
+    return check | {
+        "guid": guid("void check", visit.order.id),
+        "displayNumber": f"{check['displayNumber']}/2",
+        "amount": zero,
+        "taxAmount": zero,
+        "totalAmount": zero,
+        "voided": True,
+        "voidDate": stamp(visit.paid_at),
+        "payments": [],
+    }
+
+
+def _check(
+    visit: Visit, moment: Moment, opened: str, paid: str | None, modified: str, lines: Sequence[Sold]
+) -> dict[str, Any]:
+    order = visit.order
     live = [] if moment.voided else [line for line in lines if not line.void]
     has_gift_card = visit.kind == "gift_card"
     charge = visit.charge(lines)
@@ -116,14 +147,14 @@ def _check(visit: Visit, moment: Moment, opened: str, paid: str | None, modified
     if not moment.voided:
         amount = sum(line.price for line in live) + charge + (GIFT_CARD if has_gift_card else 0)
         tax = sum(line.tax for line in live)
-        tip = sum(payment.tip for payment in payments)
+        tip = sum(payment.tip for payment in payments if not payment.void)
     selections = [_selection(visit, moment, line) for line in lines]
     if has_gift_card:
         selections.append(_gift_card(order, moment))
     discounts = []
     if visit.kind == "check_discount":
         discounts.append(
-            _discount(order, "Neighbours 10 %", "PERCENT", sum(line.before - line.price for line in lines))
+            _discount(order, "Neighbours 10 %", "PERCENT", sum(line.before - line.price for line in lines), True)
         )
     return {
         "guid": guid("check", order.id),
@@ -176,6 +207,9 @@ def _selection(visit: Visit, moment: Moment, line: Sold) -> dict[str, Any]:
     }
     if visit.kind == "line_discount" and line.before != line.price:
         selection["appliedDiscounts"] = [_discount(order, "Two dollars off", "FIXED", line.before - line.price)]
+    if visit.kind == "comp" and line.before != line.price:
+        comp = _discount(order, "Manager comp", "PERCENT", line.before - line.price, True)
+        selection["appliedDiscounts"] = [comp | {"appliedDiscountReason": {"name": "Long wait", "comment": None}}]
     if line.tax:
         selection["appliedTaxes"] = [
             {
@@ -246,7 +280,8 @@ def _charge(visit: Visit, cents: int) -> dict[str, Any]:
     }
 
 
-def _discount(order: Order, name: str, kind: str, cents: int) -> dict[str, Any]:
+def _discount(order: Order, name: str, kind: str, cents: int, approved: bool = False) -> dict[str, Any]:
+    """A discount; what needs an approval has a manager's."""
     return {
         "guid": guid("applied discount", order.id),
         "entityType": "AppliedCustomDiscount",
@@ -255,5 +290,5 @@ def _discount(order: Order, name: str, kind: str, cents: int) -> dict[str, Any]:
         "discountAmount": dollars(cents),
         "nonTaxDiscountAmount": dollars(cents),
         "discount": {"guid": known_guid("discount", name), "entityType": "Discount"},
-        "approver": None,
+        "approver": manager_of(order) if approved else None,
     }

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from ingestion.sandbox.money import half_up
-from ingestion.sandbox.vendors.toast.visit import Moment, Paid, Visit, as_number, business_date, guid
+from ingestion.sandbox.vendors.toast.employees import manager_of, server_of
+from ingestion.sandbox.vendors.toast.visit import Moment, Paid, Visit, as_number, business_date, guid, known_guid
 from ingestion.sandbox.vendors.toast.writing import dollars, stamp
 
 FEE, FEE_FIXED = Decimal("0.0249"), 15
@@ -18,7 +19,8 @@ def payment_record(visit: Visit, moment: Moment, paid: Paid) -> dict[str, Any]:
     """One payment of a check."""
     by_card = paid.kind == "CREDIT"
     status = None
-    if moment.voided:
+    void = moment.voided or paid.void
+    if void:
         status = "VOIDED"
     elif by_card:
         status = "CAPTURED" if moment.captured else "AUTHORIZED"
@@ -42,10 +44,15 @@ def payment_record(visit: Visit, moment: Moment, paid: Paid) -> dict[str, Any]:
             "last4Digits": "4242",
             "originalProcessingFee": dollars(half_up((paid.amount + paid.tip) * FEE) + FEE_FIXED),
         }
-    if moment.voided:
+    if void:
+        at = moment.since if moment.voided else visit.paid_at
+        user = manager_of(visit.order) if moment.voided else server_of(visit.order)
         record["voidInfo"] = {
-            "voidDate": stamp(moment.since),
-            "voidBusinessDate": business_date(moment.since, visit.order.zone),
+            "voidUser": user,
+            "voidApprover": None,
+            "voidDate": stamp(at),
+            "voidBusinessDate": business_date(at, visit.order.zone),
+            "voidReason": {"guid": known_guid("void reason", "mistake"), "entityType": "VoidReason"},
         }
     if paid.back:
         at = visit.happens_at

@@ -11,7 +11,8 @@ from ingestion.sandbox.data import BAR_SITE, JAFFLE_ZONES, PIZZA_SITE, PIZZA_ZON
 from ingestion.sandbox.http import Answer, Request
 from ingestion.sandbox.story import Story, tell
 from ingestion.sandbox.timeline import Timeline
-from ingestion.sandbox.vendors.toast.orders import DAILY, SHARES, states
+from ingestion.sandbox.vendors.toast.employees import employees
+from ingestion.sandbox.vendors.toast.orders import DAILY, SHARES, TWO_LINES, states
 from ingestion.sandbox.vendors.toast.visit import CLOSEOUT_HOUR, MODIFIER, guid
 
 BAR, PIZZA = guid("restaurant", "brooklyn bar"), guid("restaurant", "pizza place")
@@ -44,14 +45,15 @@ class ToastVendor:
     rate = 20
 
     def __init__(self, trade: Trade) -> None:
-        two_lines, plain = frozenset({"void_line"}), Story()
-        told = tell(trade.pizza, "toast", SHARES, DAILY, two_lines) | tell(trade.bar, "toast", SHARES, (), two_lines)
+        plain = Story()
+        told = tell(trade.pizza, "toast", SHARES, DAILY, TWO_LINES) | tell(trade.bar, "toast", SHARES, (), TWO_LINES)
         every = [(order, PIZZA) for order in trade.pizza] + [(order, BAR) for order in trade.bar]
         self.orders = Timeline(s for o, restaurant in every for s in states(o, told.get(o.id, plain), restaurant))
         self.restaurants = {
             PIZZA: _restaurant(PIZZA, "Pizza Place", PIZZA_SITE, "IL", PIZZA_ZONE),
             BAR: _restaurant(BAR, "Jaffle Brooklyn Bar", BAR_SITE, "NY", JAFFLE_ZONES[BAR_SITE]),
         }
+        self.employees = {PIZZA: employees(PIZZA_SITE), BAR: employees(BAR_SITE)}
         self.items = {PIZZA: _items(trade.pizza_products), BAR: _items(trade.bar_products)}
 
     def throttled(self, retry_after: int) -> Answer:
@@ -88,6 +90,8 @@ class ToastVendor:
                 return Answer.json(self.restaurants[restaurant])
             case ["config", "v2", "menuItems"]:
                 return self._menu_items(restaurant, request)
+            case ["labor", "v1", "employees"]:
+                return Answer.json(self.employees[restaurant])
             case ["orders", "v2", "ordersBulk"]:
                 return self._orders(restaurant, request)
         raise ToastError(404, "Not found")

@@ -20,6 +20,8 @@ CLOSEOUT_HOUR = 4
 MODIFIER, GIFT_CARD, DELIVERY_FEE, LINE_DISCOUNT, CORRECTION = 150, 2500, 400, 200, 100  # cents
 TIP, GRATUITY, DISCOUNT = Decimal("0.18"), Decimal("0.18"), Decimal("0.10")
 BY_CARD = frozenset({"tip", "refund_item", "refund_amount", "refund_all", "gift_tender"})
+VOID_LAST = frozenset({"void_line", "void_check"})
+"""Kinds of story in which the last line is taken off before payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Paid:
     tip: int = 0
     back: int = 0
     tip_back: int = 0
+    void: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Visit:
     @property
     def by_card(self) -> bool:
         """Whether it is paid by card: seven of ten are."""
-        return self.kind in BY_CARD or draw(self.order.id, "card") < 0.7
+        return self.kind in BY_CARD or (self.kind != "void_payment" and draw(self.order.id, "card") < 0.7)
 
     @property
     def paid_at(self) -> datetime:
@@ -138,10 +141,12 @@ class Visit:
         price = list(before)
         if kind == "line_discount":
             price[0] -= LINE_DISCOUNT
+        if kind == "comp":
+            price[0] = 0
         if kind == "check_discount":
             off = apportioned(half_up(sum(before) * DISCOUNT), before)
             price = [b - o for b, o in zip(before, off, strict=True)]
-        void = [kind == "void_line" and n == len(before) - 1 for n in range(len(before))]
+        void = [kind in VOID_LAST and n == len(before) - 1 for n in range(len(before))]
         live = [0 if v else p for p, v in zip(price, void, strict=True)]
         tax = half_up(Decimal(order.tax) * sum(live) / order.subtotal) if order.tax else 0
         taxes = apportioned(tax, live)
@@ -173,6 +178,8 @@ class Visit:
                 Paid("GIFTCARD", guid("gift payment", self.order.id), due // 2),
                 replace(paid, amount=due - due // 2),
             ]
+        if self.kind == "void_payment":
+            return [Paid("CREDIT", guid("void payment", self.order.id), due, void=True), replace(paid, kind="CASH")]
         return [paid]
 
     def _back(self, lines: Sequence[Sold], due: int) -> int:
