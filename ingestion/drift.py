@@ -84,7 +84,7 @@ class Drift:
     field: str
     change: Change
     was: str | None
-    became: str | None
+    became: str | None  # of a missing one: how many still have it
 
 
 class Fields(dict[str, dict[str, int]]):
@@ -120,11 +120,12 @@ class Fields(dict[str, dict[str, int]]):
     def _missing(self, seen: "Fields") -> Iterator[Drift]:
         for path, kinds in self.items():
             above = _above(path)
-            if above is None or path in seen or path.endswith("[]"):
+            if above is None or path.endswith("[]"):
                 continue
             had, has = self.get(above, {}).get("object", 0), seen.get(above, {}).get("object", 0)
-            if has and had >= _SURE and sum(kinds.values()) >= had:
-                yield Drift(path, "missing", _names(kinds), None)
+            there = sum(seen.get(path, {}).values())
+            if there < has and had >= _SURE and sum(kinds.values()) >= had:
+                yield Drift(path, "missing", _names(kinds), f"in {there} of {has}")
 
 
 def _above(path: str) -> str | None:

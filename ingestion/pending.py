@@ -30,6 +30,6 @@ def load_pending(
         result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
         index.mark_loaded(control, result.loaded_block_ids)
         of_block = {manifest.block_id: manifest for manifest in manifests}
-        for block in result.blocks:
+        for block in sorted(result.blocks, key=lambda block: block.block_id):  # as they were extracted
             drift.note(control, of_block[block.block_id], result.shapes[block.block_id])
         return result

@@ -15,6 +15,7 @@ step "ruff format" "$BIN/ruff" format --check .
 step "mypy" "$BIN/mypy"
 step "sqlfluff" "$BIN/sqlfluff" lint dbt_project --processes 2
 step "generated files are fresh" "$BIN/larder" integration sync --check
+step "docs/conformance.md is fresh" "$BIN/python" -m tests.conformance.page --check
 [ "${1:-}" = lint ] && exit 0
 step "dagster definitions" "$BIN/dagster" definitions validate -m orchestration.definitions
 # Two processes, each with its own Postgres; a file stays in one, for the sake of its fixtures.

@@ -15,7 +15,7 @@ create table control.drift (
     field text not null,                -- path into the record; [] is any element of a list
     change text not null check (change in ('new', 'missing', 'retyped')),
     was text,                           -- types it had
-    became text,                        -- types it has now
+    became text,                        -- types it has now; of a missing one, how many records still have it
     block_id uuid not null,             -- the first block that showed it
     observed_at timestamptz not null,
     noted_at timestamptz not null default clock_timestamp()

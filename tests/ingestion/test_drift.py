@@ -41,7 +41,7 @@ def test_new_missing_and_retyped() -> None:
     assert known.changes(fields(changed)) == [
         Drift("tax", "new", None, "object"),
         Drift("total", "retyped", "number", "text"),
-        Drift("lines[].qty", "missing", "number", None),
+        Drift("lines[].qty", "missing", "number", "in 0 of 1"),
     ]
     after = known.merged(fields(changed))
     assert after.changes(fields(changed)) == []
