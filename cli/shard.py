@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,8 +10,10 @@ from cli.context import get_context
 from cli.output import JsonFlag, Output
 from sharding import instances
 from sharding.errors import LarderError
+from sharding.migrate import shard_drift
 from sharding.model import Instance, Shard
 from sharding.provision import READER, allow_reader_login, provision_shard
+from sharding.query import read_only
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -58,6 +60,55 @@ def add(
     out.say(f"{name}: {'schema version ' + applied[-1] if applied else 'is there already'}")
     if json:
         out.document(shard_row(shard))
+
+
+@app.command()
+def show(name: str, json: JsonFlag = False) -> None:
+    """One shard: where it is, its schema version against this checkout, its size, and who lives there."""
+    context, out = get_context(), Output(json)
+    shard = context.catalogue.shard(name)
+    drift = shard_drift(shard)
+    [(size,)] = read_only(shard, "select pg_database_size(current_database())").rows
+    told = {
+        **shard_row(shard),
+        "schema": "as this checkout"
+        if not drift
+        else f"missing {', '.join(drift.missing) or 'nothing'}"
+        f", unknown {', '.join(drift.unknown) or 'none'}, edited {', '.join(drift.edited) or 'none'}",
+        "database_mb": round(size / 2**20, 1),
+        "businesses": ", ".join(business.name for business in context.catalogue.businesses(name)),
+    }
+    if json:
+        out.document(told)
+        return
+    out.table([{"what": what, "is": value} for what, value in told.items()], empty="")
+
+
+@app.command()
+def drain(name: str, json: JsonFlag = False) -> None:
+    """Close a shard for new businesses; those it has stay until they are moved. `open` undoes it."""
+    _set_state(name, "draining", "larder business move NAME --to SHARD, then larder shard retire " + name, json)
+
+
+@app.command("open")
+def open_(name: str, json: JsonFlag = False) -> None:
+    """Open a draining or retired shard again."""
+    _set_state(name, "active", f"larder business add NAME --shard {name}", json)
+
+
+@app.command()
+def retire(name: str, json: JsonFlag = False) -> None:
+    """Take an empty shard out of every cycle; its database is left alone. Refused while a business lives there."""
+    _set_state(name, "retired", f"larder shard open {name} undoes it", json)
+
+
+def _set_state(name: str, state: Literal["active", "draining", "retired"], following: str, json: bool) -> None:
+    shard, out = get_context().catalogue.set_shard_state(name, state), Output(json)
+    if json:
+        out.document(shard_row(shard))
+        return
+    out.say(f"{name}: {shard.state}")
+    out.say(f"next: {following}")
 
 
 @app.command()

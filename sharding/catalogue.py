@@ -101,6 +101,34 @@ class Catalogue:
         )
         return self.shard(name)
 
+    def set_shard_state(self, name: str, state: Literal["active", "draining", "retired"]) -> Shard:
+        """Open a shard for businesses, close it for new ones (`draining`), or take it out of every cycle (`retired`).
+
+        Raises:
+            LarderError: turn `you`: a shard that is to be retired still holds a business, or is on the way of one.
+        """
+        shard = self.shard(name)
+        with self.connect() as connection, connection.cursor() as cursor:
+            # No business comes or goes meanwhile.
+            cursor.execute("lock table control.businesses, control.moves in share row exclusive mode")
+            if state == "retired":
+                cursor.execute(
+                    "select name from control.businesses where shard = %(shard)s union"
+                    " select b.name from control.moves as m inner join control.businesses as b using (business)"
+                    " where %(shard)s in (m.from_shard, m.to_shard)"
+                    " and m.state not in ('done', 'rolled_back', 'aborted') order by 1",
+                    {"shard": name},
+                )
+                holding = [business for (business,) in cursor.fetchall()]
+                if holding:
+                    raise LarderError(
+                        f"{name} still holds {', '.join(holding[:5])}{' …' if len(holding) > 5 else ''}",
+                        "you",
+                        f"larder business move {holding[0]} --to SHARD",
+                    )
+            cursor.execute("update control.shards set state = %s where shard = %s", (state, name))
+        return self.shard(shard.name)
+
     # -- businesses --------------------------------------------------------------------------------------------------
 
     def businesses(self, shard: str | None = None) -> list[Business]:
@@ -130,6 +158,8 @@ class Catalogue:
             business: its number, 0 … 2^19−1; default: the next free one.
         """
         target = self.shard(shard)
+        if target.state != "active":
+            raise LarderError(f"{shard} is {target.state}: it takes no new business", "you", _LIST_SHARDS)
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("lock table control.businesses in share row exclusive mode")
             if business is None:

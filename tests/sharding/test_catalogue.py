@@ -96,3 +96,17 @@ def test_credentials_come_by_reference(catalogue: Catalogue, monkeypatch: pytest
     assert catalogue.credentials(token) == {"token": "abc"}
     monkeypatch.setenv("TILL_TOKEN", '{"client_id": "a", "client_secret": "b"}')
     assert catalogue.credentials(token) == {"client_id": "a", "client_secret": "b"}
+
+
+def test_a_shard_is_retired_when_nobody_lives_there(catalogue: Catalogue) -> None:
+    catalogue.add_business("cafe", "Café", "shard_1")
+    assert catalogue.set_shard_state("shard_1", "draining").state == "draining"
+    with pytest.raises(LarderError, match="shard_1 is draining: it takes no new business"):
+        catalogue.add_business("bar", "Bar", "shard_1")
+    with pytest.raises(LarderError, match="shard_1 still holds cafe"):
+        catalogue.set_shard_state("shard_1", "retired")
+    with catalogue.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("delete from control.businesses")
+    assert catalogue.set_shard_state("shard_1", "retired").state == "retired"
+    assert catalogue.shards() == []
+    assert catalogue.set_shard_state("shard_1", "active").state == "active"
