@@ -196,8 +196,8 @@ def differences(suite: Suite, vendor: str, part: str) -> list[str]:
     for stream in suite.played[vendor].stage.spec.streams:
         has, should = mine.get(stream.name, {}), anew.get(stream.name, {})
         lost = [key for key, value in should.items() if has.get(key) != value]
-        # what the vendor does not tell to be gone stays (until the next sweep, where there are any), and so does what is
-        # older than the other's first window
+        # what the vendor does not tell to be gone stays (or until the next sweep), and so does what is older than the
+        # other's first window
         gone = [key for key in has if key not in should] if stream.complete else []
         stays = [key for key in gone if stream.window_field is None or is_asked_for(suite, vendor, part, stream, key)]
         found += [f"{stream.name}: {key} is old or lost" for key in lost[:3]]
