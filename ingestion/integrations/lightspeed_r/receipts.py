@@ -33,6 +33,7 @@ class Line(NamedTuple):
 def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetime) -> Iterator[Amount]:
     """Money and counts by business date: of completed sales on the date of completion, returns on their own."""
     zones = {shop["shopID"]: shop.get("timeZone") or "UTC" for shop in records.get("shops", ())}
+    voided = {sale["saleID"] for sale in records.get("voided_sales", ())}
     totals: dict[date, Totals] = defaultdict(lambda: defaultdict(Decimal))
     for sale in records.get("sales", ()):
         if sale["completed"] != "true" or sale.get("archived") == "true":
@@ -41,7 +42,7 @@ def receipts(records: Mapping[str, Sequence[Record]], sites: Sites, now: datetim
         done = instant(sale.get("completeTime") or sale["timeStamp"])
         into = totals[sites.business_date(shop, done, zones.get(shop, "UTC"), DAY_START)]
         lines = _lines(sale, sites.currency)
-        if sale.get("voided") == "true":
+        if sale.get("voided") == "true" or sale["saleID"] in voided:
             into["void_amount"] += sum((x.total - x.tax + x.discount for x in lines if not x.is_return), Decimal(0))
         else:
             _sale(sale, lines, into)

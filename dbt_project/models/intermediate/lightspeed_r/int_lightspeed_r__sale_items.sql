@@ -16,6 +16,7 @@ deposits_of_line as (
         source_id,
         order_key,
         sold_as_line_key,
+        min(payment_name) as payment_name,
         sum(deposit) as deposit
     from deposits
     where sold_as_line_key is not null
@@ -35,7 +36,7 @@ select
         when lines.item_key is not null then 'item'
         else 'custom_amount'
     end as line_type,
-    lines.item_name,
+    coalesce(deposits_of_line.payment_name, lines.item_name) as item_name,  -- the line's note has the card's number
     null as variation_name,
     null as category_name,
     lines.employee_key,

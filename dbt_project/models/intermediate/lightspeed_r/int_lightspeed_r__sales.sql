@@ -20,7 +20,7 @@ tenders as (
         bool_or(tender_use = 'deposit') as has_deposits,
         -sum(amount) filter (where tender_use = 'deposit') as deposit,
         sum(tip) filter (where tender_use = 'payment') as tip,
-        bool_and(payment_type = 'cash') as is_cash
+        bool_and(payment_type = 'cash') filter (where tender_use = 'payment') as is_cash
     from {{ ref('int_lightspeed_r__tenders') }}
     where not is_void
     group by source_id, order_key

@@ -27,7 +27,7 @@ DRIP_RATE = 1 + 0.5 * (REGISTERS - 1)
 BUCKET_SIZE = 90 + 10 * (REGISTERS - 1)
 ALL_RELATIONS_COST = 10
 EPOCH = datetime(2023, 11, 1, 8, tzinfo=UTC)
-PARAMETERS = frozenset({"limit", "sort", "after", "archived", "load_relations", "timeStamp"})
+PARAMETERS = frozenset({"limit", "sort", "after", "archived", "voided", "load_relations", "timeStamp"})
 RELATIONS = {
     "Shop": ("Contact",),
     "Employee": ("Contact",),
@@ -121,11 +121,11 @@ class LightspeedVendor:
         for state in found:
             if _place(by_change, state) <= after:
                 continue
-            if len(records) == limit:
-                assert last is not None
-                return _answer(name, records, _next(request, _place(by_change, last)))
             record: Any = state.record()
-            if query.get("archived") == "true" or record.get("archived") != "true":
+            if _is_asked_for(record, query):
+                if len(records) == limit:
+                    assert last is not None
+                    return _answer(name, records, _next(request, _place(by_change, last)))
                 records.append(_with(record, relations, RELATIONS[name]))
                 last = state
         return _answer(name, records, "")
@@ -163,6 +163,13 @@ def _answer(name: str, records: Sequence[dict[str, Any]], following: str) -> dic
     if records:
         page[name] = records[0] if len(records) == 1 else list(records)
     return page
+
+
+def _is_asked_for(record: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    """Archived records only when asked for; other fields as they are asked for."""
+    if record.get("archived") == "true" and query.get("archived") != "true":
+        return False
+    return "voided" not in query or record.get("voided") == query["voided"]
 
 
 def _place(by_change: bool, state: State) -> tuple[str, str]:
