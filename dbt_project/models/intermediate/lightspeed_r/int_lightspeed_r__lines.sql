@@ -72,6 +72,9 @@ select
     total_to_pay - tax_to_pay as net,
     discount_given as discount,
     -- what is not the whole sale's is the line's own
-    case when transaction_discount = 0 then 0 when line_discount = 0 then discount_given else rounded_transaction_discount end
-        as transaction_discount
+    case
+        when transaction_discount = 0 then 0
+        when line_discount = 0 then discount_given
+        else rounded_transaction_discount
+    end as transaction_discount
 from adjusted

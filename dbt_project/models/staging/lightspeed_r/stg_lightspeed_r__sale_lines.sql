@@ -17,7 +17,9 @@ renamed as (
         nullif(line.value ->> 'discountID', '0') as discount_key,
 
         -- strings
-        coalesce(nullif(line.value #>> '{Item,description}', ''), nullif(line.value #>> '{Note,note}', '')) as item_name,
+        coalesce(
+            nullif(line.value #>> '{Item,description}', ''), nullif(line.value #>> '{Note,note}', '')
+        ) as item_name,
         nullif(line.value #>> '{Discount,name}', '') as discount_name,
         case
             when (line.value ->> 'discountPercent')::numeric <> 0 then 'percent'
@@ -34,8 +36,9 @@ renamed as (
         coalesce((line.value ->> 'calcTotal')::numeric, 0) as total
 
     from source
-    cross join lateral {{ elements(one_or_many("source.payload #> '{SaleLines,SaleLine}'")) }}
-        with ordinality as line (value, position)
+    cross join
+        lateral {{ elements(one_or_many("source.payload #> '{SaleLines,SaleLine}'")) }}
+            with ordinality as line (value, position)
 
 )
 
