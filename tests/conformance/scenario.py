@@ -61,7 +61,7 @@ class Played:
     probes: dict[str, Probe | LarderError] = field(default_factory=dict)
     removed: dict[str, str] = field(default_factory=dict)  # stream → key of the record that the vendor let vanish
     marked: dict[str, str] = field(default_factory=dict)  # stream → key of a record whose deleted flag was set
-    drifted: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # stream → (key, missing, retyped)
+    drifted: dict[str, tuple[str, str | None, str]] = field(default_factory=dict)  # stream → (key, missing, retyped)
     errors: list[str] = field(default_factory=list)  # what people were told
     pages: dict[str, int] = field(default_factory=dict)
 
@@ -329,11 +329,12 @@ class _Changes:
         paths = (*of.natural_key, *of.currency, *of.volatile, *(path for path in used if path))
         kept = {path.split(".")[0] for path in paths}
         free = [member for member, value in record.items() if member not in kept and value is not None]
-        if len(free) < 2:
+        if not free:
             return
-        missing, retyped = free[0], free[1]
+        missing, retyped = (free[0], free[1]) if len(free) > 1 else (None, free[0])
         self.done.drifted[name] = (key, missing, retyped)
-        del record[missing]
+        if missing is not None:
+            del record[missing]
         record[retyped] = {"larder": "retyped"} if not isinstance(record[retyped], dict) else "retyped"
         record["larder_new"] = True
         record["larder_exact"] = [f"@@{number}@@" for number in EXACT["larder_exact"]]
