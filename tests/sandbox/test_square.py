@@ -253,3 +253,15 @@ def test_a_request_is_answered_as_of_its_clock(square: SquareVendor) -> None:
     later = replace(request, now=OPENS_AT + timedelta(days=1))
     first, second = (json.loads(square.answer(r).body)["refunds"] for r in (request, later))
     assert {r["id"] for r in first} < {r["id"] for r in second}
+
+
+def test_payments_and_refunds_say_who_was_at_the_till(square: SquareVendor) -> None:
+    status, answer = ask(square, path="/v2/team-members/search", body={"limit": 200})
+    members = {member["id"]: member for member in answer["team_members"]}
+    assert status == 200 and len(members) == 9
+    assert not any("wage_setting" in member for member in members.values())
+    taken = Counter(payment["team_member_id"] for payment in served(square.payments))
+    assert set(taken) == set(members)
+    for record in [*served(square.payments), *served(square.refunds)]:
+        at = members[record["team_member_id"]]["assigned_locations"]["location_ids"]
+        assert record["location_id"] in at

@@ -122,6 +122,45 @@ def test_refunds_are_inside_payments_and_name_their_selections(orders: list[Any]
     assert min(found[kind] for kind in ("PARTIAL", "FULL", "itemised", "amount only", "tip")) > 3
 
 
+def test_voids_at_four_levels(orders: list[Any]) -> None:
+    found = Counter[str]()
+    for order, check in checks(orders):
+        void_payments = [p for p in check["payments"] if p["paymentStatus"] == "VOIDED"]
+        assert all(p["voidInfo"]["voidUser"]["guid"] for p in void_payments)
+        if order["voided"] or check["voided"]:
+            assert check["amount"] == 0 and all(s["voided"] for s in check["selections"])
+            assert len(void_payments) == len(check["payments"])
+        found["order"] += order["voided"]
+        found["check"] += check["voided"] and not order["voided"]
+        if not order["voided"] and not check["voided"]:
+            found["selection"] += any(s["voided"] for s in check["selections"])
+            found["payment"] += bool(void_payments)
+    assert min(found[level] for level in ("order", "check", "selection", "payment")) > 3
+
+
+def test_comps_have_a_reason_and_an_approval(orders: list[Any]) -> None:
+    comps = [
+        (order, selection, discount)
+        for order, check in checks(orders)
+        for selection in check["selections"]
+        for discount in selection["appliedDiscounts"]
+        if discount.get("appliedDiscountReason")
+    ]
+    assert len(comps) > 20
+    for order, selection, discount in comps:
+        assert selection["price"] == 0 < discount["discountAmount"] == selection["preDiscountPrice"]
+        assert discount["approver"]["guid"] != order["server"]["guid"]
+
+
+def test_employees_are_those_who_serve(toast: ToastVendor, token: str, orders: list[Any]) -> None:
+    status, staff, _ = ask(toast, "/labor/v1/employees", token=token)
+    assert status == 200 and len(staff) == 7
+    known = {person["guid"] for person in staff}
+    served = {order["server"]["guid"] for order in of_pizza(toast, OPENS_AT, 14)}
+    assert served < known
+    assert sum(person["externalEmployeeId"] is None for person in staff) == 2
+
+
 def test_the_pizzas_are_the_datasets(whole_trade: Trade, toast: ToastVendor, orders: list[Any]) -> None:
     pizza = {state.key for state in toast.orders.all(AT_THE_END) if state.group == PIZZA}
     orders = [order for order in orders if order["guid"] in pizza]
