@@ -33,6 +33,7 @@ Entity = Literal[
     "mailing",
 ]
 THINGS: frozenset[Entity] = frozenset({"location", "employee", "item", "campaign", "wage"})  # what is, not what happens
+BESIDE_TRADE: frozenset[Entity] = frozenset({"review", "mailing"})  # happens on a day, but a day is complete without it
 ErrorClass = Literal["vendor", "credentials", "throttled", "config", "cursor_expired"]
 TimeFormat = Literal[
     "iso_z",
@@ -358,7 +359,7 @@ class Stream(_Model):
     @property
     def tells_events(self) -> bool:
         """Whether its records happen on a day, so that a day is complete only once the stream was read beyond it."""
-        return any(entity not in THINGS for entity in self.feeds)
+        return any(entity not in THINGS | BESIDE_TRADE for entity in self.feeds)
 
     @property
     def link_paths(self) -> list[str]:

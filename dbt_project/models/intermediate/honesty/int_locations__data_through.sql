@@ -1,7 +1,12 @@
 {{ config(materialized='changed_facets', unique_key=['location_id']) }}
 
+{%- set trade, guests_only = [], ['none'] -%}
+{%- for entity in ['sale', 'payment', 'refund', 'shift', 'ad_spend'] -%}{%- do trade.extend(integrations_feeding(entity)) -%}{%- endfor -%}
+{%- for vendor in integrations_feeding('review') if vendor not in trade -%}{%- do guests_only.append(vendor) -%}{%- endfor %}
+
 -- Up to when the location's vendors were asked: each of its sources by itself, and of those the earliest, because a day is
--- complete only once all have told theirs. Null while one of them was never asked.
+-- complete only once all have told theirs. Null while one of them was never asked. A day's trade is complete without what
+-- guests say of it.
 with sources as (
 
     select distinct
@@ -10,7 +15,11 @@ with sources as (
     from {{ ref('keys_location_map') }} as location_map
     inner join {{ ref('keys_source_location') }} as source_locations
         on location_map.source_location_id = source_locations.id
-    where location_map.valid_to = 'infinity'
+    inner join {{ ref('stg_shard__sources') }} as vendors
+        on source_locations.source_id = vendors.source_id
+    where
+        location_map.valid_to = 'infinity'
+        and vendors.integration not in ('{{ guests_only | join("', '") }}')
 
 )
 
