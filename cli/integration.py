@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from pathlib import Path
+from typing import Annotated, get_args
 
 import typer
 
@@ -38,6 +40,45 @@ def list_(as_json: JsonFlag = False) -> None:
                 }
             )
     out.table(rows, "integrations")
+
+
+@app.command()
+def new(
+    vendor: Annotated[str, typer.Argument(help="Name of the folder: lower case, digits, _.")],
+    sample: Annotated[Path, typer.Option(help="A file with an answer of the vendor's, in JSON.")],
+    stream: Annotated[str | None, typer.Option(help="What its records are; default: the file's name.")] = None,
+    title: Annotated[str | None, typer.Option(help="The vendor's name for people.")] = None,
+    kind: Annotated[str, typer.Option(help="pos, labour or marketing.")] = "pos",
+    base_url: Annotated[str | None, typer.Option(help="Where the API is.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Begin an integration from a sample answer: its file, staging models, a recorded page; types are guessed."""
+    from ingestion.scaffold import Sample, Scaffold, begin
+    from ingestion.spec import Kind
+    from sharding.errors import LarderError
+    from sharding.settings import project_root
+
+    out, again = Output(as_json), "larder integration new --help"
+    name = stream or sample.name.partition(".")[0]
+    for what, text in (("vendor", vendor), ("stream", name)):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,20}", text):
+            raise LarderError(f"the {what}'s name {text!r} is not of lower-case letters, digits and _", "you", again)
+    if kind not in get_args(Kind):
+        raise LarderError(f"there is no kind {kind!r}; known: {', '.join(get_args(Kind))}", "you", again)
+    made = Scaffold(
+        sample=Sample.read(vendor, name, sample),
+        title=title or vendor.replace("_", " ").title(),
+        kind=kind,  # type: ignore[arg-type]
+        base_url=base_url or f"https://api.{vendor.replace('_', '')}.example",
+        page=sample.read_text(encoding="utf-8"),
+    )
+    written = [str(path) for path in begin(project_root(), made)]
+    if out.json:
+        out.document({"written": written})
+    else:
+        out.say("\n".join(f"wrote {path}" for path in written))
+        out.say(f"next: correct what is guessed in ingestion/integrations/{vendor}/integration.yml,")
+        out.say("  then larder integration sync")
 
 
 @app.command()
