@@ -43,13 +43,15 @@ def debug(
     Exit code 5 where the table holds something else than the SELECT gives.
     """
     from orchestration.debug import Explainer
+    from orchestration.project import project_dir
     from orchestration.transform import target_of
     from sharding.settings import project_root
 
     context, out = get_context(), Output(json)
     context.catalogue.shards()  # an installation that does not run says so before dbt is imported for nothing
     given = _parsed(facet)
-    explainer = Explainer(project_root(), context.settings.home / "dbt")
+    home = context.settings.home / "dbt"
+    explainer = Explainer(project_dir(project_root(), home), home)
     explainer.check(model, given)
     place, values = _placed(given, shard, business)
     explained = explainer.explain(target_of(place), model, values, limit, timeout)

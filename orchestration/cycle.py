@@ -24,6 +24,7 @@ from ingestion.source import SourceRef
 from ingestion.spec import Stream
 from orchestration.events import STEPS, CycleReport, Event, Extracted, Failure, StepCost, StepName
 from orchestration.loading import load_shard
+from orchestration.project import project_dir as project_dir_of
 from orchestration.sources import source_ref
 from orchestration.transform import Choice, Transform, target_of
 from orchestration.workers import Progress as BuildProgress
@@ -49,7 +50,7 @@ class Installation:
         """An installation by its settings. `project_dir` is where dbt_project.yml is."""
         clock = clock_of(settings.home, settings.clock)
         transform = Transform(
-            project_dir or project_root(),
+            project_dir or project_dir_of(project_root(), settings.home / "dbt"),
             settings.home / "dbt",
             workers=settings.workers or os.cpu_count() or 1,
             deadline=settings.shard_deadline,

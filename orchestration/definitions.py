@@ -16,6 +16,7 @@ from orchestration.jobs import (
 )
 from orchestration.manifest import load_manifest
 from orchestration.move_job import move_business_job
+from orchestration.project import project_dir
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
 from sharding.settings import get_settings, project_root
@@ -23,7 +24,7 @@ from sharding.settings import get_settings, project_root
 settings = get_settings()
 graph = build_graph(
     configured_integrations(settings),
-    load_manifest(project_root(), settings.home / "dbt"),
+    load_manifest(project_dir(project_root(), settings.home / "dbt"), settings.home / "dbt"),
     python_models(),
 )
 checks = reconcile_checks(graph)

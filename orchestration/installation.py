@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ingestion.data.spec import DATA
 from ingestion.registry import discover
 from ingestion.spec import IntegrationSpec
 from orchestration.cycle import Installation, Watch
@@ -37,7 +38,9 @@ def configured_integrations(settings: Settings) -> Mapping[str, IntegrationSpec]
     """The integrations that some business is connected to; all of them where no catalogue answers (as in CI)."""
     specs = discover()
     try:
-        used = {source.integration for source in open_catalogue(settings).sources()}
+        sources = open_catalogue(settings).sources()
     except LarderError:
         return specs
-    return {name: spec for name, spec in specs.items() if name in used}
+    used = {source.integration for source in sources}
+    own = [source.config for source in sources if source.integration == DATA.name]
+    return {name: DATA.of_all(own) if name == DATA.name else spec for name, spec in specs.items() if name in used}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import psycopg2
@@ -20,6 +23,7 @@ from reconcile.model import Receipts, Sites
 from reconcile.reader import Folded, ReceiptError, StoredBlock, StreamRules, fold, instant, stored_blocks
 
 INTEGRATIONS = Path(__file__).parent.parent / "ingestion" / "integrations"
+DATA = "data"  # files and databases: their streams are their sources' own
 
 
 class SourceLike(Protocol):
@@ -94,25 +98,55 @@ class Reconciliation:
         return not self.summaries and all(s.equal for s in self.sources)
 
 
+def folder_of(integration: str) -> Path:
+    """Where an integration is: with the others, or in a folder of LARDER_INTEGRATIONS_PATH."""
+    outside = [Path(part) for part in os.environ.get("LARDER_INTEGRATIONS_PATH", "").split(os.pathsep) if part]
+    found = [folder / integration for folder in outside if (folder / integration / "integration.yml").exists()]
+    return (found or [INTEGRATIONS / integration])[0]
+
+
 def streams_of(integration: str) -> list[Mapping[str, Any]]:
     """The streams of `integration.yml`, as plain data."""
-    spec = yaml.safe_load((INTEGRATIONS / integration / "integration.yml").read_text())
+    spec = yaml.safe_load((folder_of(integration) / "integration.yml").read_text())
     streams: list[Mapping[str, Any]] = spec["streams"]
     return streams
 
 
+def data_streams(names: Iterable[str]) -> list[Mapping[str, Any]]:
+    """The streams of files and databases, which are all of one shape: mapped rows by their key."""
+    shape = {
+        "natural_key": "key",
+        "volatile": ["file", "line"],
+        "deletes": "complete_window",
+        "window_field": "window",
+        "cursor": {"format": "iso_offset"},
+    }
+    return [{"name": name, **shape} for name in names]
+
+
 def receipts_of(integration: str) -> Receipts:
     """What adds up an integration's receipts; ReceiptError where nobody has written it."""
+    outside = folder_of(integration).parent != INTEGRATIONS
     name = f"ingestion.integrations.{integration}.receipts"
     try:
-        found: Receipts = importlib.import_module(name).receipts
-    except ModuleNotFoundError as error:
-        if error.name != name:
+        module = _outside(folder_of(integration) / "receipts.py") if outside else importlib.import_module(name)
+        found: Receipts = module.receipts
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != name:
             raise
         raise ReceiptError(
             f"{integration} has no receipts.py to be compared by", "larder integration list", "us"
         ) from error
     return found
+
+
+def _outside(file: Path) -> ModuleType:
+    """A module of a folder that is no package."""
+    spec = importlib.util.spec_from_file_location(f"receipts_of_{file.parent.name}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run(
@@ -171,7 +205,8 @@ def _source(
     streams: dict[str, Folded] = {}
     raw_differences: list[RawDifference] = []
     quarantined = 0
-    for stream in streams_of(source.integration):
+    told = sorted({block.stream for block in blocks})
+    for stream in data_streams(told) if source.integration == DATA else streams_of(source.integration):
         name = stream["name"]
         set_aside = compare.quarantined_places(cursor, raw, source.id, name)
         quarantined += len(set_aside)
@@ -208,8 +243,13 @@ def _source(
             for cell in sorted(_comparable(sums, facts))
             if sums.get(cell, Decimal(0)) != facts.get(cell, Decimal(0))
         ],
-        identity=compare.identity_breaks(sums, history_begins(source)),
+        identity=compare.identity_breaks(sums, history_begins(source)) if _tells_payments(source, told) else [],
     )
+
+
+def _tells_payments(source: SourceLike, streams: Sequence[str]) -> bool:
+    """Files of sales alone say nothing of how they were paid."""
+    return source.integration != DATA or "payment" in streams
 
 
 def history_begins(source: SourceLike) -> date | None:

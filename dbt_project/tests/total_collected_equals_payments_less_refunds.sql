@@ -1,7 +1,8 @@
 {% set changed = ['fct_sale', 'fct_refund', 'fct_payment'] %}
 -- The identity of the till: what sales and refunds say was collected is what the payments say, for each source and
 -- business date, to the cent. Not on days before the source's history begins: of a sale refunded later, a till may send
--- the payment, which its refund has changed, and not the order, which has not changed.
+-- the payment, which its refund has changed, and not the order, which has not changed. A source that tells of no payment
+-- at all (files of sales alone) has no such identity.
 with sides as (
 
     select
@@ -47,7 +48,10 @@ from sides
 inner join {{ ref('stg_shard__sources') }} as sources
     on sides.source_id = sources.source_id
 where
-    sources.history_begins_at is null
-    or sides.business_date > (sources.history_begins_at at time zone 'UTC')::date
+    (
+        sources.history_begins_at is null
+        or sides.business_date > (sources.history_begins_at at time zone 'UTC')::date
+    )
+    and exists (select from {{ ref('fct_payment') }} as any_payment where any_payment.source_id = sources.source_id)
 group by sides.source_id, sides.business_date, sides.currency
 having sum(sides.collected) <> sum(sides.paid)

@@ -1,6 +1,6 @@
 """The integration `data`: what all files and databases have in common. Which streams there are, each source says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from ingestion.data.mapping import DEFINITIONS, parse_mapping
@@ -38,6 +38,18 @@ class DataSpec(IntegrationSpec):
         cadence = {name: min(rows.cadence for rows in mapping.of(name)) for name in mapping.streams}
         streams = [stream_of(name).model_copy(update={"cadence": every}) for name, every in cadence.items()]
         return self.model_copy(update={"streams": tuple(streams)})
+
+    def of_all(self, configs: Iterable[Mapping[str, Any]]) -> IntegrationSpec:
+        """The streams of entities, and those of all the given sources' own tables."""
+        own = dict.fromkeys(
+            name
+            for config in configs
+            for rows in config.get(MAPPING, {}).get("rows", ())
+            for into in rows.get("into", ())
+            if (name := into.get("table"))
+        )
+        tables = [stream_of(name) for name in (DEFINITIONS, *own)] if own else []
+        return self.model_copy(update={"streams": (*self.streams, *tables)})
 
 
 def stream_of(name: str) -> Stream:

@@ -24,7 +24,7 @@ SALES = """Чек;Дата;Точка;Товар;К-сть;Сума;ПДВ
 103;31.04.2024 11:00;Кав'ярня на Подолі;Лате;1;54,17;10,83
 104;02.04.2024 12:00;Кав'ярня на Подолі;Лате;1;54.17;10,83
 """
-BUILD = ("build", "--select", "+fct_sale")
+BUILD = ("build", "--select", "+fct_sale", "--no-tests")
 MAPPING = """
 rows:
   - files: "sales-*.csv"
@@ -130,7 +130,7 @@ def test_files_become_facts_and_a_table_beside_them(world: World, tmp_path: Path
         "kava", "select stream, reason, detail from {raw}.quarantine where stream = 'sale_item' order by ordinal"
     )
     assert [(stream, reason) for stream, reason, _ in aside] == [("sale_item", "bad_row")] * 2
-    assert "line 5: counted_at: '31.04.2024 11:00' is no date" in aside[0][2]
+    assert "line 5: opened_at: '31.04.2024 11:00' is no date" in aside[0][2]
     assert "line 6: amount: '54.17' is no number with a decimal comma" in aside[1][2]
 
     # nothing new; then a corrected file, a plan with a day less, and a line that comes again as it was
