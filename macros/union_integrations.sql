@@ -48,3 +48,13 @@ where false
     'refund': 'coalesce(sale_key, natural_key)', 'refund_item': 'coalesce(sale_key, refund_key)',
   }.get(entity, 'natural_key')) }}
 {%- endmacro %}
+
+{# Names of integrations that tell of guests alone, as an SQL list: a day's trade is complete without them. #}
+{% macro integrations_beside_trade() -%}
+  {%- set trade, beside = ['data'], ['none'] -%}
+  {%- for entity in ['sale', 'payment', 'refund', 'shift', 'ad_spend'] -%}{%- do trade.extend(integrations_feeding(entity)) -%}{%- endfor -%}
+  {%- for entity in ['review', 'mailing'] -%}
+    {%- for vendor in integrations_feeding(entity) if vendor not in trade -%}{%- do beside.append(vendor) -%}{%- endfor -%}
+  {%- endfor -%}
+  '{{ beside | join("', '") }}'
+{%- endmacro %}

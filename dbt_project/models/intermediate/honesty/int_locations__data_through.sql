@@ -1,9 +1,5 @@
 {{ config(materialized='changed_facets', unique_key=['location_id']) }}
 
-{%- set trade, guests_only = [], ['none'] -%}
-{%- for entity in ['sale', 'payment', 'refund', 'shift', 'ad_spend'] -%}{%- do trade.extend(integrations_feeding(entity)) -%}{%- endfor -%}
-{%- for vendor in integrations_feeding('review') if vendor not in trade -%}{%- do guests_only.append(vendor) -%}{%- endfor %}
-
 -- Up to when the location's vendors were asked: each of its sources by itself, and of those the earliest, because a day is
 -- complete only once all have told theirs. Null while one of them was never asked. A day's trade is complete without what
 -- guests say of it.
@@ -19,7 +15,7 @@ with sources as (
         on source_locations.source_id = vendors.source_id
     where
         location_map.valid_to = 'infinity'
-        and vendors.integration not in ('{{ guests_only | join("', '") }}')
+        and vendors.integration not in ({{ integrations_beside_trade() }})
 
 )
 
