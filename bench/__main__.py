@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.integrations import PAGE, discovery, parses, reading
 from bench.loads import BUSINESS, make_blocks, measure, median, server
 from bench.measure import Cost
 from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "facets")
+PARTS = ("loads", "way", "integrations", "facets")
+MANY = 400  # integrations
 WAYS = {
     "bare_copy": "bare COPY of payload rows",
     "ours": "block → raw, published",
@@ -43,6 +45,8 @@ def main() -> None:
         loads(out, given.orders, given.runs)
     if "way" in parts:
         way(out)
+    if "integrations" in parts:
+        integrations(out, given.orders, max(5, given.runs))
     if "facets" in parts:
         facets(out, given.items, given.picture)
 
@@ -98,6 +102,28 @@ def way(out: Output) -> None:
         out.table(rows, title, columns=("step", "wall s", "client CPU s", "handled"))
     rate, pace = cycles.orders_per_cpu_second, cycles.orders_per_second
     out.say(f"extraction: {rate:,.0f} orders a second of our core, {pace:,.0f} by the wall; goal ≥ 3,000 a core")
+
+
+def integrations(out: Output, orders: int, pairs: int) -> None:
+    """The engine beside a bare loop, and hundreds of integrations."""
+    with _home() as home, server(home) as (settings, _):
+        print(f"… the engine and a bare loop, {pairs} pairs", file=sys.stderr, flush=True)
+        read = reading(home, settings, orders, pairs)
+        print("… 400 integrations", file=sys.stderr, flush=True)
+        found = discovery(home, MANY)
+        parsed = parses(home, (0, MANY))
+    each = 1e6 / orders
+    rows: list[dict[str, object]] = [
+        {"what": "engine, a record: CPU µs", "measured": round(read.engine * each, 1), "goal": ""},
+        {"what": "bare httpx loop, a record: CPU µs", "measured": round(read.bare * each, 1), "goal": ""},
+        {"what": "engine ÷ bare, median of pairs", "measured": round(read.of_pairs, 2), "goal": "≤ 1.5"},
+        {"what": f"{MANY} integrations found and valid: CPU s", "measured": round(found, 2), "goal": "≤ 1"},
+    ]
+    for parse in parsed:
+        more = f"with {parse.integrations} integrations more" if parse.integrations else "as it is"
+        rows.append({"what": f"dbt's parse {more}: CPU s", "measured": round(parse.first, 1), "goal": ""})
+        rows.append({"what": "the same, nothing changed: CPU s", "measured": round(parse.again, 1), "goal": ""})
+    out.table(rows, f"integrations; {orders:,} orders in pages of {PAGE}")
 
 
 def facets(out: Output, sizes: Sequence[int], picture: bool) -> None:

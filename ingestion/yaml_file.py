@@ -18,7 +18,6 @@ def read_yaml(path: Path, again: str) -> tuple[dict[str, Any], LineOf]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
         content = yaml.load(text, Loader=yaml.CSafeLoader)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", next_command=again) from error
@@ -26,7 +25,7 @@ def read_yaml(path: Path, again: str) -> tuple[dict[str, Any], LineOf]:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}", next_command=again) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping", next_command=again)
-    return content, lambda location: _line_of(node, location)
+    return content, lambda location: _line_of(yaml.compose(text, Loader=yaml.CSafeLoader), location)
 
 
 def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:

@@ -12,7 +12,7 @@ A folder beside this file is a vendor, by its integration's name. Nothing else n
           # 113.85 in the tender; Square's fee is not in the order
           - {sale_key: BxCc4Y2, amount: 113.85, tip: null, paid_at: "2021-06-18T13:31:43Z"}
 
-Rows are worked out by hand from the vendor's documentation and the definitions in docs, a comment for each number, never
+Rows are worked out by hand from the vendor's documentation and the definitions in docs, a comment each, never
 copied from what comes out. Only the columns written are compared, and all rows must have the same. Numbers compare as
 numbers, times as instants, everything else as text; `null` is null. A relation with no rows is `[]`. Ids mean nothing
 here: write `<thing>_key` where the relation has only `<thing>_id` (sale_key, campaign_key, source_location_key), and
