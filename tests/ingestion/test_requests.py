@@ -33,6 +33,9 @@ def test_square(shop: Shop, vendor: HTTPServer) -> None:
     vendor.expect_request("/v2/locations", headers=headers).respond_with_json({"locations": locations})
     for path in ("/v2/catalog/list", "/v2/payments", "/v2/refunds"):
         vendor.expect_request(path, headers=headers).respond_with_json({})
+    labor = headers | {"Square-Version": "2025-05-21"}
+    for path in ("/v2/team-members/search", "/v2/labor/timecards/search"):
+        vendor.expect_request(path, method="POST", headers=labor).respond_with_json({})
     orders = {"orders": [{"id": "O1", "updated_at": "2025-03-09T10:00:00.000Z"}]}
     vendor.expect_request("/v2/orders/search", method="POST", headers=headers).respond_with_json(orders)
     results = extract(shop, "square", {"base_url": vendor.url_for(""), **SINCE}, token="t0ken")
@@ -42,6 +45,8 @@ def test_square(shop: Shop, vendor: HTTPServer) -> None:
         "orders": "block",
         "payments": "empty",
         "refunds": "empty",
+        "team_members": "empty",
+        "timecards": "empty",
     }
     bodies = [request.get_json() for request, _ in vendor.log if request.path == "/v2/orders/search"]
     assert [len(body["location_ids"]) for body in bodies] == [10, 2]
@@ -68,6 +73,7 @@ def test_toast(shop: Shop, vendor: HTTPServer) -> None:
         headers = {"Toast-Restaurant-External-ID": site, "Authorization": "Bearer t0ken"}
         vendor.expect_request(f"/restaurants/v1/restaurants/{site}", headers=headers).respond_with_json({"guid": site})
         vendor.expect_request("/config/v2/menuItems", headers=headers).respond_with_json([{"guid": "m"}])
+        vendor.expect_request("/labor/v1/employees", headers=headers).respond_with_json([{"guid": f"e-{site}"}])
         order = json.dumps([{"guid": f"o-{site}", "modifiedDate": "2025-03-09T16:36:29.420+0000"}])
         vendor.expect_request("/orders/v2/ordersBulk", headers=headers).respond_with_data(order)
     config = {"base_url": vendor.url_for(""), "restaurant_guids": ["r1", "r2"], **SINCE}
@@ -75,6 +81,7 @@ def test_toast(shop: Shop, vendor: HTTPServer) -> None:
     assert {name: (result.records, len(result.blocks)) for name, result in results.items()} == {
         "restaurants": (2, 1),  # a complete snapshot covers all sites
         "menu_items": (2, 1),
+        "employees": (2, 1),
         "orders": (2, 2),  # each site has its own position
     }
     first, second = asked(vendor, "/orders/v2/ordersBulk")
