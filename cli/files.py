@@ -145,41 +145,54 @@ def connect(
     tables: list[str] | None, secret: str | None,
 ) -> Source:  # fmt: skip
     """Add a source of files or of a database, once its mapping fits what is there."""
-    from ingestion.data.mapping import read_mapping
-    from ingestion.data.run import database_of
-    from ingestion.probe import probe
-    from ingestion.registry import spec_of
-    from orchestration.sources import source_ref
+    from ingestion.errors import LarderError as IngestionError
 
     config: dict[str, Any] = {KIND: kind}
     if kind == "files":
+        if mapping is None:
+            raise LarderError("files need --mapping FILE", "you", "larder files preview PATH --write mapping.yml")
         folder = context.settings.home / "uploads" / owner.name / name
         config[PATH] = _absolute(path) if path else str(folder)
         if not path:
             folder.mkdir(parents=True, exist_ok=True)
-        if mapping is None:
-            raise LarderError("files need --mapping FILE", "you", "larder files preview PATH --write mapping.yml")
-        config[MAPPING] = read_mapping(mapping)
-    elif mapping is not None:
-        config[MAPPING] = read_mapping(mapping)
+    try:
+        config = _checked(context, owner, name, config, mapping, tables, secret, look=bool(path) or kind == "database")
+    except IngestionError as error:
+        if "source check" in error.next_command:
+            error.next_command = "larder source add --help"  # there is no source to check yet
+        raise
+    return context.catalogue.add_source(owner.name, NAME, name, config, secret)
+
+
+def _checked(
+    context: Context, owner: Business, name: str, config: dict[str, Any], mapping: Path | None,
+    tables: list[str] | None, secret: str | None, *, look: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """The settings with their mapping, having read some rows by it; raises what is wrong with them."""
+    from ingestion.data.mapping import read_mapping
+    from ingestion.data.run import check, database_of
+    from ingestion.probe import probe
+    from ingestion.registry import spec_of
+    from orchestration.sources import source_ref
+
     draft = Source(0, owner.id, owner.name, owner.shard, NAME, name, config, secret, "active")
     reference = source_ref(context.catalogue, draft)
-    if kind == "database" and mapping is None:
+    if mapping is not None:
+        config = {**config, MAPPING: read_mapping(mapping)}
+    else:
         chosen = tables or database_of(reference).tables()
-        config[MAPPING] = {"rows": [{"database_table": one, "into": [{"table": _plain(one)}]} for one in chosen]}
-        reference = replace(reference, config=config)
-    again = f"larder source add --help  # or: larder files preview, for {owner.name}/{name}"
-    spec = spec_of(NAME, config, again)
-    if path or kind == "database":
-        from ingestion.errors import LarderError as IngestionError
-
-        try:
-            seen = probe(reference, spec, context.clock())
-        except IngestionError as error:
-            error.next_command = "larder source add --help"  # there is no source to check yet
-            raise
+        config = {**config, MAPPING: {"rows": [_whole(one) for one in chosen]}}
+    reference = replace(reference, config=config)
+    check(reference)
+    if look:
+        seen = probe(reference, spec_of(NAME, config, reference.check_command), context.clock())
         typer.echo(f"{seen.url}: read {seen.records} rows of {seen.stream}", err=True)
-    return context.catalogue.add_source(owner.name, NAME, name, config, secret)
+    return config
+
+
+def _whole(table: str) -> dict[str, Any]:
+    """A mapping that reads a table as it is."""
+    return {"database_table": table, "into": [{"table": _plain(table)}]}
 
 
 def _plain(table: str) -> str:
@@ -193,7 +206,7 @@ def _source(where: str) -> SourceRef | None:
     """The source of that name; None where `where` is a place."""
     from orchestration.sources import source_ref
 
-    if "://" in where or Path(where).exists():
+    if "://" in where or where.startswith(("/", ".")) or Path(where).exists():
         return None
     catalogue = get_context().catalogue
     return source_ref(catalogue, _of_data(catalogue.source(where)))

@@ -107,9 +107,13 @@ def load_works(
             for batch in batches(todo):
                 loader.load(batch)
         statistics.refresh(conn, schemas["raw"], result.blocks)
-        loaded = {block.stream for block in result.blocks if block.integration == DATA}
-        if loaded:
-            refresh_views(conn, schemas, renew=DEFINITIONS in loaded)
+        ours = {block.block_id for block in result.blocks if block.integration == DATA}
+        if ours:
+            from ingestion.data.again import settle  # which needs this module
+
+            manifests = [work.manifest for work in todo if work.manifest.block_id in ours and work.ordinals is None]
+            refresh_views(conn, schemas, renew=any(manifest.stream == DEFINITIONS for manifest in manifests))
+            settle(conn, shard_dsn, schemas, manifests)
 
 
 def connect(dsn: str) -> Connection:

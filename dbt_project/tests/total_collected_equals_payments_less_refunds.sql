@@ -52,6 +52,6 @@ where
         sources.history_begins_at is null
         or sides.business_date > (sources.history_begins_at at time zone 'UTC')::date
     )
-    and exists (select from {{ ref('fct_payment') }} as any_payment where any_payment.source_id = sources.source_id)
+    and sources.source_id in (select payments.source_id from {{ ref('fct_payment') }} as payments)
 group by sides.source_id, sides.business_date, sides.currency
 having sum(sides.collected) <> sum(sides.paid)

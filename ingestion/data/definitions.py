@@ -77,8 +77,8 @@ def merged(known: Mapping[str, Type] | None, met: Mapping[str, Type]) -> dict[st
 
 
 def record(table: str, columns: Mapping[str, Type], business: str) -> bytes:
-    """The record that tells a table's columns."""
-    said = {"key": table, "business": business, "columns": {}, "types": dict(columns)}
+    """The record that tells a table's columns, in their order: JSON in Postgres keeps none of an object's members."""
+    said = {"key": table, "business": business, "columns": {}, "types": list(columns.items())}
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -108,7 +108,7 @@ def refresh_views(conn: Connection, schemas: Mapping[str, str], *, renew: bool =
         )
         tables: dict[tuple[int, str, str], dict[str, Type]] = {}
         for business, name, table, types in cur.fetchall():
-            tables[business, name, table] = merged(tables.get((business, name, table)), types)
+            tables[business, name, table] = merged(tables.get((business, name, table)), dict(types))
         if tables:
             cur.execute(sql.SQL("create schema if not exists {}").format(schema))
         for (business, name, table), types in tables.items():

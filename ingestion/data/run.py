@@ -176,7 +176,7 @@ class _Run:
         told = dict((self.cursor or {}).get("tables", {}))
         now_told = {
             **told,
-            **{name: definitions.merged(told.get(name), types) for name, types in self.x.tables.items()},
+            **{name: definitions.merged(types, told.get(name, {})) for name, types in self.x.tables.items()},
         }
         if now_told == told:
             return

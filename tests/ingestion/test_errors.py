@@ -178,7 +178,7 @@ def test_the_failure_of_one_source_or_stream_stops_no_other(shop: Shop, vendor: 
     vendor.expect_request("/items").respond_with_json(GOOD)
     vendor.expect_request("/sales").respond_with_data("oops", status=500)
     spec = make_spec(SALES, ITEMS)
-    monkeypatch.setattr("ingestion.extract.get", lambda _: spec)
+    monkeypatch.setattr("ingestion.extract.spec_of", lambda *_: spec)
     sources = [shop.source(1, base_url="http://127.0.0.1:9"), shop.source(2, base_url=vendor.url_for(""))]
     results = extract_all(sources, shop.store, shop.dsn, shop.clock, Options(patience=1.0))
     assert [(r.source.name, r.stream, r.outcome) for r in results] == [

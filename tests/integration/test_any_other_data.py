@@ -133,17 +133,21 @@ def test_files_become_facts_and_a_table_beside_them(world: World, tmp_path: Path
     assert "line 5: opened_at: '31.04.2024 11:00' is no date" in aside[0][2]
     assert "line 6: amount: '54.17' is no number with a decimal comma" in aside[1][2]
 
-    # nothing new; then a corrected file, a plan with a day less, and a line that comes again as it was
+    # nothing new; then the bad day mended and more in a second file, a plan with a day less, and a line that comes again as it was
     assert {row["outcome"] for row in world.larder("extract", "--force", "--json").json} == {"empty"}
+    (folder / "sales-1.csv").write_bytes(SALES.replace("54.17", "54,17").encode("cp1251"))
     (folder / "sales-2.csv").write_text(
         SALES.splitlines()[0] + "\n103;30.04.2024 11:00;Кав'ярня на Подолі;Лате;1;54,17;10,83\n"
         "101;01.04.2024 09:15;Кав'ярня на Подолі;Лате;2;108,33;21,67\n",
         encoding="utf-8-sig",
     )
     write_targets(folder / "targets.xlsx", [["Site", "2024-04-01"], ["Кав'ярня на Подолі", 150.5]])
-    for step in (("extract", "--force"), ("load",), BUILD):
+    for step in (("extract", "--force"), ("load",), ("build",), ("reconcile",)):
         assert world.larder(*step).code == 0, world.said[-1]
-    assert world.one("kava", "select sum(gross_sales) from {marts}.fct_sale") == Decimal("1240.4200")
+    # 148.75 + 1037.50 + 54.17 of receipt 104 + 54.17 of receipt 103, in the second file with another day
+    assert world.one("kava", "select sum(gross_sales) from {marts}.fct_sale") == Decimal("1294.5900")
+    states = "select state, count(*) from {raw}.quarantine where stream = 'sale_item' group by 1 order by 1"
+    assert world.rows("kava", states) == [("discarded", 2), ("open", 1)], "the file was read again, one row is still bad"
     assert world.rows("kava", "select day::text from custom.kava__targets") == [("2024-04-01",)]
     assert world.one("kava", "select count(*) from {raw}_data.targets") == 3  # history: two versions and an end
 
