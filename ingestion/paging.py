@@ -27,9 +27,23 @@ class TooManyError(Exception):
 class Pager:
     """Pages of one stream's requests."""
 
-    def __init__(self, client: Client, paging: Paging, count: Callable[[Page], int], again: str) -> None:
-        """`count` counts the records of a page; `again` is the command to run after an error."""
+    def __init__(
+        self,
+        client: Client,
+        paging: Paging,
+        count: Callable[[Page], int],
+        again: str,
+        *,
+        both_ways: bool = False,
+    ) -> None:
+        """
+        Args:
+            count: counts the records of a page.
+            again: the command to run after an error.
+            both_ways: read numbered pages backwards and forwards, where a record that is not seen is taken for deleted.
+        """
         self._client, self._paging, self._count, self._again = client, paging, count, again
+        self._both_ways = both_ways
         self._guess = 0  # the last page of the latest window: the next one's is near it
 
     def pages(self, request: Request) -> Iterator[Page]:
@@ -71,7 +85,9 @@ class Pager:
         """Numbered pages, read from the last to the first.
 
         A record that is changed while its window is read leaves the window, and every later record moves up by one.
-        Read forwards, the one that moves from page k+1 to page k is never seen; backwards it is at worst seen twice.
+        Read forwards, the one that moves from page k+1 to page k is never seen; backwards it is at worst seen twice. It is
+        the other way round with a record that is added or moves towards the front: such a one is of a later window, but
+        where there are no windows the one that it pushes out of sight must not be missed.
         """
         beyond = MAX_PAGES
         if isinstance(paging, OffsetPaging) and paging.max_offset is not None:
@@ -111,7 +127,8 @@ class Pager:
         for number in range(full, -1, -1):
             page = fetch(number)
             yield page
-        for number in range(short + 1, _told_pages(paging, page) or 0):  # came about meanwhile
+        latest = max(short, (_told_pages(paging, page) or 1) - 1)  # more may have come about meanwhile
+        for number in range(1 if self._both_ways else short + 1, latest + 1):
             yield fetch(number)
 
     def _too_many(self, paging: PageNumberPaging | OffsetPaging, page: Page) -> Exception:

@@ -106,7 +106,7 @@ class Lines:
             if self._overlaps and self._known(line, mark.hex()):
                 continue
             lines.append(line)
-        self._previous = on_page
+        self._previous = self._previous | on_page if self._stream.complete else on_page
         lines.append(b"")
         return b"\n".join(lines), len(lines) - 1
 

@@ -158,7 +158,7 @@ class Extraction:
         def count(page: Page) -> int:
             return sum(1 for _ in page.records(stream.records, may_be_absent=self.spec.omits_empty))
 
-        return Pager(self.client, stream.paging, count, self.source.extract_command)
+        return Pager(self.client, stream.paging, count, self.source.extract_command, both_ways=stream.complete)
 
 
 def opens_at(spec: IntegrationSpec, now: datetime) -> datetime | None:

@@ -33,7 +33,7 @@ Entity = Literal[
     "mailing",
 ]
 THINGS: frozenset[Entity] = frozenset({"location", "employee", "item", "campaign", "wage"})  # what is, not what happens
-BESIDE_TRADE: frozenset[Entity] = frozenset({"review", "mailing"})  # happens on a day, but a day is complete without it
+BESIDE_TRADE: frozenset[Entity] = frozenset({"review", "mailing"})  # a day of trade is complete without it
 ErrorClass = Literal["vendor", "credentials", "throttled", "config", "cursor_expired"]
 TimeFormat = Literal[
     "iso_z",

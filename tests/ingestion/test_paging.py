@@ -61,3 +61,26 @@ def test_a_steady_trade_costs_few_requests_more_than_it_has_pages() -> None:
     asked.clear()
     list(pager.pages(Request("GET", "url")))
     assert len(asked) <= 18 + 3
+
+
+@given(st.integers(1, 25), st.integers(1, 5), st.dictionaries(st.integers(2, 20), st.integers(0, 24), max_size=1))
+def test_read_both_ways_a_record_that_another_pushes_along_is_not_missed(
+    total: int, size: int, jump_at: dict[int, int]
+) -> None:
+    records = list(range(total))
+    asked: list[int] = []
+
+    def send(request: Request) -> Page:
+        asked.append(int(request.params["page"]))
+        place = jump_at.get(len(asked))
+        if place is not None:
+            records.insert(0, records.pop(place % len(records)))
+        start = (asked[-1] - 1) * size
+        return Page(json.dumps(records[start : start + size]).encode(), {}, "url", "again")
+
+    client = cast(Client, SimpleNamespace(send=send))
+    pager = Pager(client, PageNumberPaging(type="page_number", size=size), count, "again", both_ways=True)
+    read: set[Any] = set()
+    for page in pager.pages(Request("GET", "url")):
+        read.update(json.loads(page.body))
+    assert read == set(records)
