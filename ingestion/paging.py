@@ -85,9 +85,9 @@ class Pager:
         """Numbered pages, read from the last to the first.
 
         A record that is changed while its window is read leaves the window, and every later record moves up by one.
-        Read forwards, the one that moves from page k+1 to page k is never seen; backwards it is at worst seen twice. It is
-        the other way round with a record that is added or moves towards the front: such a one is of a later window, but
-        where there are no windows the one that it pushes out of sight must not be missed.
+        Read forwards, the one that moves from page k+1 to page k is never seen; backwards it is at worst seen twice.
+        It is the other way round with a record that is added or moves towards the front: such a one is of a later
+        window, but where there are no windows the one that it pushes out of sight must not be missed.
         """
         beyond = MAX_PAGES
         if isinstance(paging, OffsetPaging) and paging.max_offset is not None:
