@@ -65,6 +65,14 @@ class CursorExpiredError(VendorError):
     """The vendor no longer knows the page cursor: the window is to be asked for anew."""
 
 
+class _LoginThrottledError(Exception):
+    """The vendor gives no token now; `wait` seconds later it may (0: it does not say)."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
 @dataclass(frozen=True)
 class _Answer:
     status: int
@@ -157,6 +165,9 @@ class Client:
             answer = self._exchange(self._signed(request))
         except HTTPError as error:
             return self._unreachable(error), 0.0
+        except _LoginThrottledError as error:
+            cause = f"{self._spec.title} throttles the login of {self._source.label}"
+            return VendorError(cause, next_command=again), error.wait
         except LarderError as error:
             return error, None
         page = Page(answer.body, answer.headers, public, again)
@@ -266,7 +277,10 @@ class Client:
         """A token and its lifetime in seconds."""
         answer = self._exchange(request)
         page = Page(answer.body, answer.headers, request.url, self._source.check_command)
-        if self._meaning(answer, page) is not None:
+        meaning = self._meaning(answer, page)
+        if meaning == "throttled":
+            raise _LoginThrottledError(_retry_after(answer.headers, self._spec.rate_limit.reset_header))
+        if meaning is not None:
             if answer.status in (400, 401, 403):
                 raise self._refused(answer.status, self._excerpt(answer.body))
             raise HTTPError(f"the login answered HTTP {answer.status}")

@@ -202,9 +202,27 @@ def differences(suite: Suite, vendor: str, part: str) -> list[str]:
         # other's first window
         gone = [key for key in has if key not in should] if stream.complete else []
         stays = [key for key in gone if stream.window_field is None or is_asked_for(suite, vendor, part, stream, key)]
-        found += [f"{stream.name}: {key} is old or lost" for key in lost[:3]]
+        found += [f"{stream.name}: {key}: {lacks(suite, vendor, part, stream, key)}" for key in lost[:3]]
         found += [f"{stream.name}: {key} should be gone" for key in stays[:3]]
     return found
+
+
+def lacks(suite: Suite, vendor: str, part: str, stream: Stream, key: str) -> str:
+    """In what a record differs from that of the full extract."""
+    sources = suite.played[vendor].sources
+    has, should = (
+        suite.rows(
+            f"select payload from raw_{vendor}.{stream.name}_current where source_id = %s and natural_key = %s",
+            sources[name].source_id,
+            key,
+        )
+        for name in (part, "anew")
+    )
+    if not has:
+        return "is lost"
+    (mine,), (its,) = has[0], should[0]
+    different = [name for name in {**mine, **its} if mine.get(name) != its.get(name)]
+    return "is old: " + ", ".join(f"{name} {mine.get(name)} instead of {its.get(name)}" for name in different)
 
 
 def is_asked_for(suite: Suite, vendor: str, part: str, stream: Stream, key: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -103,8 +104,8 @@ def open_stage(name: str, vendor: Vendor, now: datetime) -> Stage:
     match spec.auth:
         case LoginAuth(path=path, token=token):
             server.login, server.token_at = path, token
-        case OAuthRefreshAuth():
-            server.login, server.token_at = "/token", "access_token"
+        case OAuthRefreshAuth(url=url):
+            server.login, server.token_at = urlsplit(url).path, "access_token"
     threading.Thread(target=server.serve_forever, name=f"conformance {name}", daemon=True).start()
     told = yaml.safe_load((VENDORS / name / "source.yml").read_text())
     config = {
@@ -114,7 +115,7 @@ def open_stage(name: str, vendor: Vendor, now: datetime) -> Stage:
         "requests_per_second": 100_000,
     }
     if isinstance(spec.auth, OAuthRefreshAuth):
-        config["token_url"] = f"{server.origin}/token"
+        config["token_url"] = f"{server.origin}{server.login}"
     secret = {name: str(told["secret"][name]) for name in secrets_of(spec)}
     return Stage(name, server, clock, small_pages(spec), config, secret)
 
