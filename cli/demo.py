@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 import yaml
@@ -15,8 +16,10 @@ from cli.output import EXIT_CODES, Output
 from cli.reconcile import all_businesses, show
 from cli.report import report_week
 from cli.report_cycle import print_report, watched
+from ingestion.registry import get
 from ingestion.sandbox import process
 from ingestion.sandbox.clock import SandboxClock
+from ingestion.spec import OAuthRefreshAuth
 from orchestration.cycle import Installation
 from orchestration.events import CycleReport
 from orchestration.record import record_cycle
@@ -78,10 +81,13 @@ def connect(catalogue: Catalogue, wanted: dict[str, Any], urls: dict[str, str], 
     """A business and its sources, as far as they are not there; the vendors' current addresses."""
     name = wanted["name"]
     if name not in {business.name for business in catalogue.businesses()}:
-        catalogue.add_business(name, wanted["display_name"], wanted["shard"], business=wanted["number"])
+        currency = wanted.get("currency", "USD")
+        catalogue.add_business(
+            name, wanted["display_name"], wanted["shard"], reporting_currency=currency, business=wanted["number"]
+        )
     connected = {source.name: source for source in catalogue.sources(business=name)}
     for source in wanted["sources"]:
-        config = {**source.get("config", {}), "base_url": urls[source["integration"]]}
+        config = {**source.get("config", {}), **_addresses(source["integration"], urls)}
         present = connected.get(source["name"])
         if present is None:
             secret = f"secrets/{name}.{source['name']}.json"
@@ -89,6 +95,15 @@ def connect(catalogue: Catalogue, wanted: dict[str, Any], urls: dict[str, str], 
             catalogue.add_source(name, source["integration"], source["name"], config, f"file:{secret}")
         elif dict(present.config) != config:
             catalogue.set_source_config(present.id, config)
+
+
+def _addresses(integration: str, urls: dict[str, str]) -> dict[str, str]:
+    """Where the sandbox serves a vendor: its API and, at the vendor's own path, where it gives tokens out."""
+    addresses = {"base_url": urls[integration]}
+    auth = get(integration).auth
+    if isinstance(auth, OAuthRefreshAuth):
+        addresses["token_url"] = urls[integration] + urlsplit(auth.url).path
+    return addresses
 
 
 def decide_maps(catalogue: Catalogue, wanted: dict[str, Any]) -> None:

@@ -1,6 +1,10 @@
 with source as (
 
-    select * from {{ source('raw_lightspeed_r', 'sales_current') }}
+    select
+        source_id,
+        natural_key,
+        payload #> '{SaleLines,SaleLine}' as sale_lines
+    from {{ source('raw_lightspeed_r', 'sales_current') }}
 
 ),
 
@@ -36,9 +40,7 @@ renamed as (
         coalesce((line.value ->> 'calcTotal')::numeric, 0) as total
 
     from source
-    cross join
-        lateral {{ elements(one_or_many("source.payload #> '{SaleLines,SaleLine}'")) }}
-            with ordinality as line (value, position)
+    cross join lateral {{ elements(one_or_many('source.sale_lines')) }} with ordinality as line (value, position)
 
 )
 
