@@ -13,11 +13,13 @@ from pathlib import Path
 from bench.integrations import PAGE, discovery, parses, reading
 from bench.loads import BUSINESS, make_blocks, measure, median, server
 from bench.measure import Cost
+from bench.shards import measure_shards
+from bench.shards import rows as rows_of_shards
 from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "integrations", "facets")
+PARTS = ("loads", "way", "integrations", "shards", "facets")
 MANY = 400  # integrations
 WAYS = {
     "bare_copy": "bare COPY of payload rows",
@@ -47,6 +49,8 @@ def main() -> None:
         way(out)
     if "integrations" in parts:
         integrations(out, given.orders, max(5, given.runs))
+    if "shards" in parts:
+        shards(out)
     if "facets" in parts:
         facets(out, given.items, given.picture)
 
@@ -124,6 +128,13 @@ def integrations(out: Output, orders: int, pairs: int) -> None:
         rows.append({"what": f"dbt's parse {more}: CPU s", "measured": round(parse.first, 1), "goal": ""})
         rows.append({"what": "the same, nothing changed: CPU s", "measured": round(parse.again, 1), "goal": ""})
     out.table(rows, f"integrations; {orders:,} orders in pages of {PAGE}")
+
+
+def shards(out: Output) -> None:
+    """A shard with three vendors beside one with all."""
+    with _home() as home:
+        print("… a shard with three vendors, and one with all", file=sys.stderr, flush=True)
+        out.table(rows_of_shards(measure_shards(home)), "cycles of two shards; the same three vendors trade")
 
 
 def facets(out: Output, sizes: Sequence[int], picture: bool) -> None:

@@ -197,7 +197,14 @@ def differences(suite: Suite, vendor: str, part: str) -> list[str]:
     found = []
     for stream in suite.played[vendor].stage.spec.streams:
         has, should = mine.get(stream.name, {}), anew.get(stream.name, {})
-        lost = [key for key, value in should.items() if has.get(key) != value]
+        # a change may be told by another stream, which has records of the same key (what is void, by a list of its own)
+        others = [name for name in anew if name != stream.name]
+        lost = [
+            key
+            for key, value in should.items()
+            if has.get(key) != value
+            and not (key in has and any(mine.get(o, {}).get(key, 0) == anew[o].get(key, 1) for o in others))
+        ]
         # what the vendor does not tell to be gone stays (or until the next sweep), and so does what is older than the
         # other's first window
         gone = [key for key in has if key not in should] if stream.complete else []
