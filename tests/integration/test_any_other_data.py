@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import psycopg2
 import pytest
 
 from tests.conftest import Server
-from tests.integration.conftest import World, new_world
+from tests.integration.conftest import NOW, World, new_world
 
 # Two orders of three lines that are right, a day that does not exist (line 5) and a decimal point (line 6).
 SALES = """Чек;Дата;Точка;Товар;К-сть;Сума;ПДВ
@@ -41,7 +42,8 @@ rows:
       - entity: sale_item
         key: [Чек, Товар]
         columns:
-          {sale_key: Чек, item_key: Товар, item_name: Товар, quantity: К-сть, amount: Сума, tax_added: ПДВ, currency: {value: UAH}}
+          {sale_key: Чек, item_key: Товар, item_name: Товар, quantity: К-сть, amount: Сума, tax_added: ПДВ,
+           currency: {value: UAH}}
       - entity: item
         key: [Товар]
         columns: {item_name: Товар}
@@ -98,13 +100,15 @@ def test_files_become_facts_and_a_table_beside_them(world: World, tmp_path: Path
     # 101: 108.33 + 40.42 = 148.75, tax 21.67 + 8.08 = 29.75; 102: 1037.50, tax 207.50
     assert world.rows(
         "kava",
-        "select sale_key, business_date::text, gross_sales, tax, total_collected, currency from {marts}.fct_sale order by 1",
+        "select sale_key, business_date::text, gross_sales, tax, total_collected, currency"
+        " from {marts}.fct_sale order by 1",
     ) == [
         ("101", "2024-04-01", Decimal("148.7500"), Decimal("29.7500"), Decimal("178.5000"), "UAH"),
         ("102", "2024-04-02", Decimal("1037.5000"), Decimal("207.5000"), Decimal("1245.0000"), "UAH"),
     ]
     # 09:15 in Kyiv on 1 April is 06:15 UTC
-    assert world.one("kava", "select counted_at at time zone 'UTC' from {intermediate}.int_sales__unioned where natural_key = '101'").isoformat() == "2024-04-01T06:15:00"  # fmt: skip
+    counted = "select counted_at at time zone 'UTC' from {intermediate}.int_sales__unioned where natural_key = '101'"
+    assert world.one("kava", counted).isoformat() == "2024-04-01T06:15:00"
 
     # the wide sheet beside the sales, by the location's id
     assert world.rows(
@@ -133,7 +137,7 @@ def test_files_become_facts_and_a_table_beside_them(world: World, tmp_path: Path
     assert "line 5: opened_at: '31.04.2024 11:00' is no date" in aside[0][2]
     assert "line 6: amount: '54.17' is no number with a decimal comma" in aside[1][2]
 
-    # nothing new; then the bad day mended and more in a second file, a plan with a day less, and a line that comes again as it was
+    # nothing new; then a line mended, a second file with a line that was there before, a plan with a day less
     assert {row["outcome"] for row in world.larder("extract", "--force", "--json").json} == {"empty"}
     (folder / "sales-1.csv").write_bytes(SALES.replace("54.17", "54,17").encode("cp1251"))
     (folder / "sales-2.csv").write_text(
@@ -147,22 +151,28 @@ def test_files_become_facts_and_a_table_beside_them(world: World, tmp_path: Path
     # 148.75 + 1037.50 + 54.17 of receipt 104 + 54.17 of receipt 103, in the second file with another day
     assert world.one("kava", "select sum(gross_sales) from {marts}.fct_sale") == Decimal("1294.5900")
     states = "select state, count(*) from {raw}.quarantine where stream = 'sale_item' group by 1 order by 1"
-    assert world.rows("kava", states) == [("discarded", 2), ("open", 1)], "the file was read again, one row is still bad"
+    assert world.rows("kava", states) == [("discarded", 2), ("open", 1)], (
+        "the file was read again, one row is still bad"
+    )
     assert world.rows("kava", "select day::text from custom.kava__targets") == [("2024-04-01",)]
     assert world.one("kava", "select count(*) from {raw}_data.targets") == 3  # history: two versions and an end
 
 
 def test_a_database_is_connected_and_its_deletions_are_found(world: World, server: Server, tmp_path: Path) -> None:
     theirs = server.copy_of("larder_control")
+    world.clock.set(NOW)
     with closing(psycopg2.connect(server.dsn(theirs))) as conn:
         conn.autocommit = True
         cur = conn.cursor()
         cur.execute(
             "create table public.members (id bigint primary key, name text, points numeric(20, 6), joined date);"
             "create table public.visits (id bigint primary key, member bigint, changed timestamptz not null);"
-            "insert into public.members values (1, 'Оля', 10.125000, '2024-01-31'), (9007199254740993, 'Big', 0.1, null);"
+            "insert into public.members values (1, 'Оля', 10.125000, '2024-01-31');"
+            "insert into public.members values (9007199254740993, 'Big', 0.1, null);"
             "insert into public.visits select n, 1, '2024-01-01'::timestamptz + n * interval '1 hour'"
-            " from generate_series(1, 3) as n"
+            " from generate_series(1, 3) as n;"
+            "create table public.days (day date, shop text, sold numeric(10, 2), primary key (day, shop));"
+            "insert into public.days values ('2024-03-01', 'A', 1), ('2024-04-01', 'A', 2.50), ('2024-04-02', 'A', 3)"
         )
         at = server.instance
         url = f"postgresql+psycopg2://{at.username}:{server.password}@{at.host}:{at.port}/{theirs}"
@@ -173,6 +183,7 @@ def test_a_database_is_connected_and_its_deletions_are_found(world: World, serve
             "rows:\n"
             "  - database_table: members\n    into: [{table: members}]\n"
             "  - database_table: visits\n    cursor: changed\n    sweep: 1d\n    into: [{table: visits}]\n"
+            "  - database_table: days\n    window: day\n    last: 7d\n    into: [{table: days}]\n"
         )
         added = world.larder("source", "add", "kava", "database", "--secret", "file:erp", "--mapping", str(mapping))
         assert added.code == 0, added
@@ -206,6 +217,16 @@ def test_a_database_is_connected_and_its_deletions_are_found(world: World, serve
             (3, 1),
             (4, 1),
         ]
+        # two days later: a sweep finds what the cursor could not, a window of a week finds what is gone from it
+        cur.execute("delete from visits where id = 2; delete from days where day <> '2024-04-02'")
+        world.clock.set(NOW + timedelta(days=2))
+        for step in (("extract",), ("load",)):
+            assert world.larder(*step).code == 0, world.said[-1]
+        visits = world.rows("kava", "select id, member from custom.kava__visits order by id")
+        assert visits == [(1, 2), (3, 1), (4, 1)]
+        days = world.rows("kava", "select day::text, sold from custom.kava__days order by day")
+        assert days == [("2024-03-01", Decimal("1.00")), ("2024-04-02", Decimal("3.00"))], "March is not in the window"
+
         manifests = [json.dumps(row) for (row,) in world.control("select manifest from control.blocks")]
         assert manifests and not [text for text in manifests if server.password in text]
 

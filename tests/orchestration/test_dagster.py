@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from ingestion.registry import discover
+from ingestion.registry import BUILT_IN, discover
 from orchestration.assets import AD_HOC, cycle_assets, scope_of
 from orchestration.installation import Larder
 from orchestration.instance import prune
@@ -277,7 +277,7 @@ def test_every_dbt_test_is_a_check(warehouse: Graph, manifest: Any) -> None:
 
 
 def test_only_configured_streams_are_shown(manifest: Any) -> None:
-    specs = discover()
+    specs = discover((BUILT_IN,))
     graph = build_graph({"square": specs["square"]}, manifest, python_models())
     shown = {part for spec in [*graph.external, *graph.assets] for part in spec.key.path}
     assert "raw_square" in shown

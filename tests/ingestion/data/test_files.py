@@ -1,4 +1,4 @@
-"""Files in all their spellings → rows with their lines; a row that is wrong is told, a file that is wrong is refused."""
+"""Files in all their spellings → rows with their lines; a wrong row is told, a wrong file is refused."""
 
 import gzip
 import json
@@ -13,8 +13,10 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from ingestion.data.files import Folder
+from ingestion.data.mapping import Mapping as SourceMapping
 from ingestion.data.mapping import Rows
 from ingestion.data.preview import guess
 from ingestion.data.records import NoColumn, Recorder, Row, plain_names
@@ -150,7 +152,8 @@ def test_a_row_is_taken_by_all_its_targets_or_by_none() -> None:
         "into": [
             {"entity": "location", "key": ["site"], "columns": {"location_name": "site"}},
             {"entity": "ad_spend", "key": ["day"], "where": {"kind": "ad"},
-             "columns": {"campaign_key": {"value": "c"}, "spend_date": "day", "currency": {"value": "USD"}, "spend": "sum"}},
+             "columns": {"campaign_key": {"value": "c"}, "spend_date": "day", "currency": {"value": "USD"},
+                         "spend": "sum"}},
         ],
     })  # fmt: skip
     good = {"site": "A", "day": "2024-01-01", "kind": "ad", "sum": "5.10"}
@@ -197,13 +200,9 @@ def test_templates_maps_and_defaults() -> None:
 
 def test_a_first_mapping_is_guessed(tmp_path: Path) -> None:
     (tmp_path / "sales-2024-05.csv").write_bytes(
-        "Номер;Дата;Сума;Кількість\nA1;31.05.2024;1 200,50;2\nA2;2024-06-01;3,00;1\n".encode("cp1251") * 1
+        "Номер;Дата;Сума;Кількість\nA1;31.05.2024;1 200,50;2\nA2;2024-06-01;3,00;1\n".encode("cp1251")
     )
     text = guess(Folder(str(tmp_path)))
-    import yaml
-
-    from ingestion.data.mapping import Mapping as SourceMapping
-
     said = yaml.safe_load(text)
     SourceMapping.model_validate(said)
     (rows,) = said["rows"]
