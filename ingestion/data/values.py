@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -18,7 +19,25 @@ _GROUPED = {
     ".": re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?"),
     ",": re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?"),
 }
-_SIGNS = re.compile(r"^[^\d.,()+-]{1,4}|[^\d.,()+-]{1,4}$")  # a currency's sign or code before or behind
+_WORDS = {
+    "kr",
+    "zł",
+    "kč",
+    "ft",
+    "лв",
+    "лв.",
+    "lei",
+    "грн",
+    "грн.",
+    "руб",
+    "руб.",
+    "r$",
+    "c$",
+    "a$",
+    "us$",
+    "fr.",
+    "rs.",
+}
 _TRUE, _FALSE = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
 _INTERVAL = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
@@ -84,10 +103,10 @@ class Reader:
             raise BadValue(f"{_shown(cell)} is no number")
         text = cell.translate(_SPACES)
         negative = text.startswith("(") and text.endswith(")")
-        text = _SIGNS.sub("", text[1:-1] if negative else text)
+        text = _without_currency(text[1:-1] if negative else text)
         if text.endswith("-"):
             negative, text = not negative, text[:-1]
-        text = _SIGNS.sub("", text[1:]).join(("-", "")) if text.startswith("-") else text
+        text = f"-{_without_currency(text[1:])}" if text.startswith("-") else text
         if not any(sign.isdigit() for sign in text) or not _GROUPED[self._decimal].fullmatch(text):
             raise BadValue(f"{_shown(cell)} is no number with a decimal {'comma' if self._decimal == ',' else 'point'}")
         other = "," if self._decimal == "." else "."
@@ -146,6 +165,20 @@ def text_of(cell: Any) -> str:
             return json.dumps(cell, ensure_ascii=False, default=str)
         case _:
             return str(cell)
+
+
+def _without_currency(text: str) -> str:
+    """The text without a currency's sign, code or word before or behind; any other letter stays, and is no number."""
+    for found in (re.match(r"[^\d,()+-]*[^\d.,()+-]", text), re.search(r"[^\d.,()+-][^\d,()+-]*$", text)):
+        if found is not None and _is_currency(found[0]):
+            return text[: found.start()] + text[found.end() :]
+    return text
+
+
+def _is_currency(sign: str) -> bool:
+    return unicodedata.category(sign[0]) == "Sc" == unicodedata.category(sign[-1]) or (
+        sign.upper() in ISO_4217 or sign.lower() in _WORDS
+    )
 
 
 def _decimal(number: float) -> Decimal:

@@ -27,6 +27,8 @@ from ingestion.data.values import BadValue, Reader
         (",", "1 234,50", "1234.50"),
         (",", "1\u00a0234,50 ₴", "1234.50"),
         (",", "1'234,50", "1234.50"),
+        (",", "12,50 грн.", "12.50"),
+        (".", "R$ 12.50", "12.50"),
         (",", 12.5, "12.5"),  # a number of a workbook has no decimal sign
         (".", 0.1 + 0.2, "0.3"),
         (".", Decimal("1E+3"), "1000"),
@@ -40,7 +42,7 @@ def test_numbers_are_exact(decimal: str, cell: Any, read: str) -> None:
 @pytest.mark.parametrize(
     ("decimal", "cell"),
     [(".", "12,50"), (",", "12.50"), (".", "1,23,456"), (".", "1.2.3"), (".", "n/a"), (".", "--5"), (".", float("nan")),
-     (".", True), (".", "1e5x9"), (",", "1 234.50")],
+     (".", True), (".", "1e5x9"), (",", "1 234.50"), (".", "A1"), (".", "T 12"), (".", "12 pcs"), (".", "ABC12.50")],
 )  # fmt: skip
 def test_what_is_no_number_or_could_be_two_is_refused(decimal: str, cell: Any) -> None:
     with pytest.raises(BadValue):
