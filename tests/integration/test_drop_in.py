@@ -214,7 +214,9 @@ def test_a_folder_is_an_integration(world: World, httpserver: HTTPServer) -> Non
     assert world.rows("kiosk", raw) == [("T1", "118"), ("T2", "16")]
 
     # staging and unified facts
-    assert world.larder("build", "--select", "+fct_sale", "--select", "+dim_location", "--no-tests").code == 0, world.said[-1]
+    assert world.larder("build", "--select", "+fct_sale", "--select", "+dim_location", "--no-tests").code == 0, (
+        world.said[-1]
+    )
     assert world.one("kiosk", "select count(*) from {staging}.stg_bento__tickets") == 2
     # T1: 3 × 160 + 700 = 1180; 15:30 UTC is half past midnight of 2 April in Tokyo, where the day starts at four
     # T2 was torn up: it counts nothing
