@@ -40,7 +40,9 @@ NOW = datetime(2024, 4, 2, 9, tzinfo=UTC)
 
 
 BUSINESSES = {"jaffle_shop": 1001, "pizza_place": 300001}
-"""The demo's, by name: the ids of the second one's rows are negative."""
+"""One of the demo's on each shard, by name: the ids of the second one's rows are negative."""
+DEMO = BUSINESSES | {"kavarnia": 1002}
+"""All of the demo's; the third one is on the first one's shard."""
 
 
 @dataclass
