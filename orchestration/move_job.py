@@ -17,7 +17,7 @@ class MoveBusiness(dg.Config):
     action: str = "move"  # or rollback, finish, abort
 
 
-@dg.op(name="move_business", description="Move a business to another shard while it trades.")
+@dg.op(name="move", description="Move a business to another shard while it trades.")
 def move_business(context: dg.OpExecutionContext, config: MoveBusiness, larder: dg.ResourceParam[Larder]) -> None:
     """Run the move and record where the business lives now."""
     at = larder.open()

@@ -83,7 +83,7 @@ def test_the_job_says_where_the_business_lives_now(shop: Shop, tmp_path: Path) -
     run_cycle(shop.installation)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         done = move_business_job.execute_in_process(
-            run_config={"ops": {"move_business": {"config": {"business": "cafe", "to": "shard_2"}}}},
+            run_config={"ops": {"move": {"config": {"business": "cafe", "to": "shard_2"}}}},
             resources={"larder": Larder(shop.installation)},
             instance=instance,
         )
