@@ -261,7 +261,8 @@ class Client:
 
     def _log_in(self, auth: LoginAuth) -> tuple[str, float]:
         body = {**auth.fields, **{name: self._secrets[secret] for name, secret in auth.secrets.items()}}
-        return self._new_token(Request("POST", f"{self.base_url}{auth.path}", body=body), auth.token, auth.expires_in)
+        page = self._ask_for_token(Request("POST", f"{self.base_url}{auth.path}", body=body))
+        return _token(page, auth.token, auth.expires_in)
 
     def _refresh(self, auth: OAuthRefreshAuth) -> tuple[str, float]:
         body = {
@@ -271,10 +272,24 @@ class Client:
             "refresh_token": self._secrets[auth.refresh_token],
         }
         url = str(self._source.config.get("token_url", auth.url))
-        return self._new_token(Request("POST", url, body=body, as_form=True), "access_token", "expires_in")
+        page = self._ask_for_token(Request("POST", url, body=body, as_form=True))
+        following = page.text("refresh_token")
+        if following is not None and following != self._secrets[auth.refresh_token]:
+            self._keep(auth.refresh_token, following)
+        return _token(page, "access_token", "expires_in")
 
-    def _new_token(self, request: Request, token_at: str, lifetime_at: str | None) -> tuple[str, float]:
-        """A token and its lifetime in seconds."""
+    def _keep(self, name: str, value: str) -> None:
+        """Some vendors give a new refresh token with each answer, and the old one is worth nothing from then on."""
+        if self._source.keep_secret is None:
+            raise ConfigError(
+                f"{self._spec.title} gave {self._source.label} a new refresh token, and it cannot be kept: the secret"
+                " must be in a file of this installation (file:PATH); connect the source anew with one",
+                next_command="larder source add --help",
+            )
+        self._secrets[name] = value
+        self._source.keep_secret({**self._source.secret, name: value})
+
+    def _ask_for_token(self, request: Request) -> Page:
         answer = self._exchange(request)
         page = Page(answer.body, answer.headers, request.url, self._source.check_command)
         meaning = self._meaning(answer, page)
@@ -284,11 +299,7 @@ class Client:
             if answer.status in (400, 401, 403):
                 raise self._refused(answer.status, self._excerpt(answer.body))
             raise HTTPError(f"the login answered HTTP {answer.status}")
-        token = page.text(token_at)
-        if token is None:
-            raise page.malformed(f"it has no {token_at!r}")
-        lifetime = page.text(lifetime_at) if lifetime_at else None
-        return token, float(int(lifetime)) if lifetime and lifetime.isdigit() else 3600.0
+        return page
 
     def _meaning(self, answer: _Answer, page: Page) -> ErrorClass | None:
         """What the answer means by the integration's error signs, else by its status; None: it is good."""
@@ -378,6 +389,15 @@ class _TokenCache:
     def forget(self) -> None:
         with self._lock:
             self._token = None
+
+
+def _token(page: Page, token_at: str, lifetime_at: str | None) -> tuple[str, float]:
+    """The token of an answer and its lifetime in seconds, an hour where it does not say."""
+    token = page.text(token_at)
+    if token is None:
+        raise page.malformed(f"it has no {token_at!r}")
+    lifetime = page.text(lifetime_at) if lifetime_at else None
+    return token, float(int(lifetime)) if lifetime and lifetime.isdigit() else 3600.0
 
 
 def _with_headers(request: Request, headers: Mapping[str, str]) -> Request:

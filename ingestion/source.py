@@ -1,7 +1,7 @@
 """A source as ingestion sees it: one business's connection to one integration."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,8 @@ class SourceRef:
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+    keep_secret: Callable[[Mapping[str, str]], None] | None = field(default=None, repr=False, compare=False)
+    """Stores secrets in place of the old ones; None where they are kept where Larder cannot write."""
 
     @property
     def label(self) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
+from ingestion.data.definitions import refresh_views
 from orchestration.cycle import Installation
-from orchestration.transform import target_of
+from orchestration.transform import connect, target_of
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving.journal import moves
@@ -47,6 +49,8 @@ def build_shard(at: Installation, shard: Shard) -> None:
     Raises:
         LarderError: turn `us`: a model failed.
     """
+    with closing(connect(target_of(shard))) as conn:
+        refresh_views(conn, shard.schemas)  # of tables that sources have of their own; a move may have brought some
     give_up = time.monotonic() + _PATIENCE
     while True:
         [built] = at.transform.build([target_of(shard)])

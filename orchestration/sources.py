@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+
 from ingestion.source import SourceRef
 from sharding.catalogue import Catalogue
+from sharding.credentials import write_secret
 from sharding.model import Source
 
 
@@ -21,4 +25,13 @@ def source_ref(catalogue: Catalogue, source: Source) -> SourceRef:
         name=source.name,
         config=source.config,
         secret=catalogue.credentials(source),
+        keep_secret=_keeper(catalogue, source),
     )
+
+
+def _keeper(catalogue: Catalogue, source: Source) -> Callable[[Mapping[str, str]], None] | None:
+    """Writes the source's secrets to the file that its reference names; None where it names none."""
+    kind, _, name = (source.secret_ref or "").partition(":")
+    if kind != "file":
+        return None
+    return lambda secrets: write_secret(catalogue.home / name, json.dumps(dict(secrets)))

@@ -54,13 +54,17 @@ def read_credentials(ref: str | None, home: Path) -> dict[str, str]:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a secret so that only its owner can ever read it (0600 from the first byte, folder 0700)."""
+    """Write a secret so that only its owner can ever read it (0600 from the first byte, folder 0700). Whoever reads it
+    meanwhile, or after a crash, finds the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.parent.chmod(0o700)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 def password_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 import re
 from datetime import timedelta
 from itertools import pairwise
@@ -76,6 +77,23 @@ def test_a_refresh_token_that_is_refused_is_said_without_it(shop: Shop, vendor: 
     (result,) = shop.extract(with_secrets(source, **secrets), make_spec(ITEMS, auth=OAUTH))
     assert result.error is not None and result.error.turn == "credentials"
     assert "invalid_grant" in str(result.error) and "0ther" not in str(result.error)
+
+
+def test_a_refresh_token_that_is_replaced_with_each_answer_is_kept(shop: Shop, vendor: HTTPServer) -> None:
+    def token(request: Request) -> Response:
+        number = int(request.form["refresh_token"].removeprefix("rotating"))
+        return answer({"access_token": f"t{number}", "expires_in": 1, "refresh_token": f"rotating{number + 1}"})
+
+    vendor.expect_request("/token", method="POST").respond_with_handler(token)
+    vendor.expect_request("/items").respond_with_json({"data": [{"id": 1}]})
+    stored = {"client_id": "me", "client_secret": "s3cret", "refresh_token": "rotating1"}
+    base = shop.source(base_url=vendor.url_for(""), token_url=vendor.url_for("/token"))
+    for wanted in ("rotating2", "rotating3"):
+        source = replace(with_secrets(base, **stored), keep_secret=stored.update)
+        (result,) = shop.extract(source, make_spec(ITEMS, auth=OAUTH), force=True)
+        assert result.error is None and stored["refresh_token"] == wanted
+    (result,) = shop.extract(with_secrets(base, **stored), make_spec(ITEMS, auth=OAUTH), force=True)
+    assert result.error is not None and "cannot be kept" in str(result.error) and "rotating" not in str(result.error)
 
 
 def test_settings_are_part_of_the_address_and_a_list_is_a_repeated_parameter(shop: Shop, vendor: HTTPServer) -> None:
