@@ -2,8 +2,8 @@
 
 import base64
 import json
-from dataclasses import replace
 import re
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
