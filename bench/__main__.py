@@ -13,14 +13,17 @@ from pathlib import Path
 from bench.integrations import PAGE, discovery, parses, reading
 from bench.loads import BUSINESS, make_blocks, measure, median, server
 from bench.measure import Cost
+from bench.moves import measure_moves
+from bench.moves import rows as rows_of_moves
 from bench.shards import measure_shards
 from bench.shards import rows as rows_of_shards
 from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "integrations", "shards", "facets")
+PARTS = ("loads", "way", "integrations", "shards", "moves", "facets")
 MANY = 400  # integrations
+FLIPS = 40
 WAYS = {
     "bare_copy": "bare COPY of payload rows",
     "ours": "block → raw, published",
@@ -36,6 +39,7 @@ def main() -> None:
     options.add_argument("--only", choices=PARTS, help="one part of it")
     sizes = "sale items that summaries are measured on, such as 1M,10M,20M (default: 1M,10M)"
     options.add_argument("--items", type=_sizes, default=[1_000_000, 10_000_000], help=sizes)
+    options.add_argument("--moved", type=int, default=500_000, help="sales that move (default: %(default)s)")
     options.add_argument("--picture", action="store_true", help="also write docs/changed-facets-cost.svg")
     given = options.parse_args()
     out = Output()
@@ -51,6 +55,12 @@ def main() -> None:
         integrations(out, given.orders, max(5, given.runs))
     if "shards" in parts:
         shards(out)
+    if "moves" in parts:
+        with _home() as home:
+            print("… a business on its way", file=sys.stderr, flush=True)
+            measured = measure_moves(home, given.moved, FLIPS)
+        title = f"{measured.rows:,} rows, {measured.megabytes:.0f} MB of records, two servers on this machine"
+        out.table(rows_of_moves(measured), title)
     if "facets" in parts:
         facets(out, given.items, given.picture)
 

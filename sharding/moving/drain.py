@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,12 +63,12 @@ def drain(
         LarderError: turn `us`: a row is not as on the source; the target's transaction must not commit.
     """
     as_replica(into)
-    changed = _changed(source, from_, business)
-    for table in tables:
-        if changed.get(table.name):
-            _bring(source, into, from_, to, business, table)
+    changed = _noted(source, from_, business)
+    by_name = {table.name: table for table in tables}
+    for name, keys in changed.items():
+        _bring(source, into, from_, to, by_name[name], keys)
     entries = _tell(source, into, from_, to, business, {feed.name: feed for feed in target_feeds})
-    return Drained(snapshot, sum(changed.values()), entries)
+    return Drained(snapshot, sum(map(len, changed.values())), entries)
 
 
 def forget_drained(source: Connection, from_: Shard, business: int, snapshot: str) -> None:
@@ -84,34 +85,39 @@ def forget_drained(source: Connection, from_: Shard, business: int, snapshot: st
 
 def waiting(source: Connection, from_: Shard, business: int) -> int:
     """How many rows have changed since the last drain."""
-    return sum(_changed(source, from_, business).values())
+    return sum(map(len, _noted(source, from_, business).values()))
 
 
-def _changed(source: Connection, from_: Shard, business: int) -> Mapping[str, int]:
+def _noted(source: Connection, from_: Shard, business: int) -> Mapping[str, list[list[str]]]:
+    """Table → keys of rows that have changed."""
     with source.cursor() as cursor:
         cursor.execute(
-            sql.SQL("select relation, count(distinct key) from {} where business = %s group by relation").format(
+            sql.SQL("select relation, key from {} where business = %s group by relation, key").format(
                 relation(from_, "keys.move_change")
             ),
             (business,),
         )
-        return dict(cursor.fetchall())
+        found: dict[str, list[list[str]]] = {}
+        for name, key in cursor.fetchall():
+            found.setdefault(name, []).append(key)
+        return found
 
 
-def _bring(source: Connection, into: Cursor, from_: Shard, to: Shard, business: int, table: MovedTable) -> None:
-    noted = sql.SQL("(select distinct key from {} where business = {} and relation = {})").format(
-        relation(from_, "keys.move_change"), sql.Literal(business), sql.Literal(table.name)
-    )
-    into.execute("create temporary table moved_key (key text[] not null) on commit drop")
-    transfer(source, into, sql.SQL("select key from {} as noted").format(noted), sql.SQL("moved_key"))
-    into.execute("analyze moved_key")
+def _bring(
+    source: Connection, into: Cursor, from_: Shard, to: Shard, table: MovedTable, keys: Sequence[Sequence[str]]
+) -> None:
+    # As a value and not in a table: a temporary one costs a flip more than all else that it does.
+    noted = sql.SQL(
+        "(select array(select jsonb_array_elements_text(value)) as key from jsonb_array_elements({}::jsonb)) as noted"
+    ).format(sql.Literal(json.dumps(keys)))
     into.execute(
-        sql.SQL("delete from {} as there using moved_key where {}").format(
-            table.at(to), table.same_key("there", "moved_key.key")
+        sql.SQL("delete from {} as there using {} where {}").format(
+            table.at(to), noted, table.same_key("there", "noted.key")
         )
     )
-    here = sql.SQL("{} as here inner join {} as noted on {}").format(
-        table.at(from_), noted, table.same_key("here", "noted.key")
+    here, there = (
+        sql.SQL("{} as here inner join {} on {}").format(at, noted, table.same_key("here", "noted.key"))
+        for at in (table.at(from_), table.at(to))
     )
     columns = sql.SQL(", ").join(sql.SQL("here.{}").format(sql.Identifier(name)) for name in table.columns)
     transfer(
@@ -120,17 +126,13 @@ def _bring(source: Connection, into: Cursor, from_: Shard, to: Shard, business: 
         sql.SQL("select {} from {}").format(columns, here),
         sql.SQL("{} ({})").format(table.at(to), table.column_list),
     )
-    there = sql.SQL("{} as here inner join moved_key as noted on {}").format(
-        table.at(to), table.same_key("here", "noted.key")
-    )
     with source.cursor() as reader:
         wanted, found = digest(reader, table, here), digest(into, table, there)
-    into.execute("drop table moved_key")
     if wanted != found:
         raise LarderError(
             f"{table.name}: of the changed rows {found[0]} arrived and {wanted[0]} were sent, or not as they were",
             "us",
-            "larder business move list",
+            "larder business moves",
         )
 
 

@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving.drain import drain, snapshot_of
-from sharding.moving.layout import Feed, feeds, moved_tables, relation
+from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relation
 
 CAP_SECONDS = 0.25
 _TRIES = 200
@@ -64,14 +64,15 @@ def flip(
     Raises:
         LarderError: turn `us`: every try took too long.
     """
-    there = feeds(target, to)
+    tables, there, streams = moved_tables(source, from_), feeds(target, to), _streams(source, from_)
+    source.rollback()
     target.rollback()
     for attempt in range(1, _TRIES + 1):
         before_try()
         _close_there(cutover, business)
         began = time.monotonic()
         try:
-            keys, epoch = _once(source, target, from_, to, business, still_ours, there, began, reached)
+            keys, epoch = _once(source, target, from_, to, business, still_ours, tables, there, streams, began, reached)
         except (TooLongError, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
             source.rollback()
             target.rollback()
@@ -97,7 +98,9 @@ def _once(
     to: Shard,
     business: int,
     still_ours: Callable[[], None],
+    tables: Sequence[MovedTable],
     there: Sequence[Feed],
+    streams: int,
     began: float,
     reached: Callable[[str], None],
 ) -> tuple[int, int]:
@@ -108,7 +111,9 @@ def _once(
         into.execute("set local lock_timeout = %s", (milliseconds,))
         here.execute("select pg_advisory_xact_lock(%s, %s)", (_GATE, business))
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
-        drained = drain(source, into, from_, to, business, moved_tables(source, from_), there, snapshot_of(here))
+        if _streams(source, from_) != streams:
+            raise LarderError(f"a stream came about on {from_.name} just now", "you", "larder business moves")
+        drained = drain(source, into, from_, to, business, tables, there, snapshot_of(here))
         epoch = _open_there(here, into, from_, to, business)
         here.execute(
             sql.SQL("update {} set state = 'out', epoch = %s where business = %s").format(
@@ -143,6 +148,13 @@ def finish(source: Connection, target: Connection, from_: Shard, to: Shard, busi
     target.commit()
     source.rollback()
     return epoch
+
+
+def _streams(conn: Connection, shard: Shard) -> int:
+    with conn.cursor() as cursor:
+        cursor.execute(sql.SQL("select count(*) from {}").format(relation(shard, "raw.stream")))
+        [(count,)] = cursor.fetchall()
+    return int(count)
 
 
 def _open_there(

@@ -115,6 +115,14 @@ class Journal:
                 )
         return move_of(self.catalogue, move.id)
 
+    def place_now(self, shard: str, epoch: int) -> None:
+        """Tell the catalogue where the business lives now, and nothing else: writers wait for it."""
+        with self._lease.cursor() as cursor:
+            cursor.execute(
+                "update control.businesses set shard = %s, epoch = %s where business = %s",
+                (shard, epoch, self._business.id),
+            )
+
     def place(self, move: Move, shard: str, epoch: int, state: State, keep: timedelta | None) -> Move:
         """Tell the catalogue where the business lives now, with the move's new state in the same transaction."""
         with self.catalogue.connect() as connection, connection.cursor() as cursor:

@@ -278,7 +278,7 @@ class Mover:
             to,
             move.business,
             journal.still_ours,
-            lambda epoch: self._place_now(move, to.name, epoch),
+            lambda epoch: journal.place_now(to.name, epoch),
             lambda: self._catch_up(source, target, from_, to, move.business),
             self.reached,
         )
@@ -334,6 +334,13 @@ class Mover:
                     flipped = self._turn(journal, move, source, target, cutover, here, back)
                 epoch = self._epoch(target, back, move.business)
                 self.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
+                journal.step(
+                    move,
+                    "returned",
+                    milliseconds=round(flipped.seconds * 1000, 1),
+                    tries=flipped.tries,
+                    keys=flipped.keys,
+                )
             self.reached("returned")
             move = journal.place(move, back.name, epoch, "flipped", None)
             capture.stop_capture(source, here, move.business)
@@ -538,14 +545,6 @@ class Mover:
             )
             [(epoch,)] = cursor.fetchall()
         return int(epoch)
-
-    def _place_now(self, move: Move, shard: str, epoch: int) -> None:
-        """The catalogue's row alone: writers wait for it."""
-        with self.catalogue.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "update control.businesses set shard = %s, epoch = %s where business = %s",
-                (shard, epoch, move.business),
-            )
 
     def _kept(self, journal: Journal, business: Business) -> Move:
         move = journal.open_move()
