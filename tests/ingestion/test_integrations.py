@@ -24,9 +24,10 @@ def pages(spec: IntegrationSpec, stream: Stream) -> Iterator[tuple[bytes, bytes]
     """The stream's pages in tests/recorded or tests/fixtures, with their context."""
     if (RECORDED / spec.name / "source.yml").exists():
         recording = Recording.read(RECORDED / spec.name)
-        for path in recording.pages(later=False).get(stream.name, []):
-            context = recording.context(path, stream.name)
-            yield path.read_bytes(), json.dumps(context).encode() if context else b""
+        for later in (False, True):
+            for path in recording.pages(later=later).get(stream.name, []):
+                context = recording.context(path, stream.name)
+                yield path.read_bytes(), json.dumps(context).encode() if context else b""
     fixture = FIXTURES / spec.name / f"{stream.name}.json"
     if fixture.exists():
         yield from fixture_pages(stream, json.loads(fixture.read_text()))
