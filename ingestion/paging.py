@@ -113,7 +113,9 @@ class Pager:
                 number = beyond - 1
             page = fetch(number)
             if page.body == first.body:
-                raise self._endless(page)
+                first = fetch(0)  # what was on it may have moved on meanwhile
+                if page.body == first.body:
+                    raise self._endless(page)
             if self._count(page) < paging.size:
                 short, last = number, page
                 number = max(full + 1, short - step)

@@ -12,7 +12,7 @@
 #}
 {% macro union_integrations(entity) -%}
   {%- set parents = {} -%}
-  {%- for vendor in integrations_feeding(entity) + ['data'] -%}
+  {%- for vendor in integrations_feeding(entity) -%}
     {%- do parents.update({vendor: ref('int_' ~ vendor ~ '__' ~ entity ~ 's')}) -%}
   {%- endfor -%}
   {%- set here = integrations_on_shard() -%}
@@ -51,7 +51,7 @@ where false
 
 {# Names of integrations that tell of guests alone, as an SQL list: a day's trade is complete without them. #}
 {% macro integrations_beside_trade() -%}
-  {%- set trade, beside = ['data'], ['none'] -%}
+  {%- set trade, beside = [], ['none'] -%}
   {%- for entity in ['sale', 'payment', 'refund', 'shift', 'ad_spend'] -%}{%- do trade.extend(integrations_feeding(entity)) -%}{%- endfor -%}
   {%- for entity in ['review', 'mailing'] -%}
     {%- for vendor in integrations_feeding(entity) if vendor not in trade -%}{%- do beside.append(vendor) -%}{%- endfor -%}

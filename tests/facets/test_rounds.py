@@ -5,19 +5,16 @@ The slice of `make test`; more of it: `python -m tests.facets.rounds --rounds 10
 
 from __future__ import annotations
 
-import pytest
-
 from tests.facets.driver import Project
 from tests.facets.rounds import HAND, Rounds
 
 
 # A hand has each kind of round, in an order of the seed.
-@pytest.mark.parametrize(("seed", "count"), [(1, HAND), (2, HAND // 2)])
-def test_every_model_equals_its_select_after_each_cycle(facets_project: Project, seed: int, count: int) -> None:
-    rounds = Rounds(facets_project, seed)
+def test_every_model_equals_its_select_after_each_cycle(facets_project: Project) -> None:
+    rounds = Rounds(facets_project, seed=1)
     try:
         rounds.start()
-        rounds.play(count)
+        rounds.play(HAND)
     finally:
         rounds.finish()
     print(rounds.summary())
