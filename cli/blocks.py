@@ -83,7 +83,7 @@ def show(
 def reindex(as_json: JsonFlag = False) -> None:
     """Rebuild the index of blocks, and missing cursors, from the manifests in the store."""
     from ingestion.blocks import BlockStore
-    from ingestion.index import rebuild_index
+    from ingestion.reindex import rebuild_index
 
     context, out = get_context(), Output(as_json)
     added = rebuild_index(context.catalogue.dsn, BlockStore(context.settings.block_store))

@@ -4,101 +4,44 @@ A block is `{business}/{source_id}/{stream}/{YYYY}/{MM}/{DD}/{HH}/{block_id}.jso
 one record a line, and `{block_id}.manifest.json` beside it. A data file without a manifest is not a block. Object
 stores have no rename, which is why the commit is a second, small object; on a local disk both files are written under
 a temporary name, synced and renamed.
+
+A store may have a *remote*: an object store that blocks are copied to beside all else (ingestion/uploads.py). Nothing
+that is written waits for it; a file that is no longer here is read from there.
 """
 
 import hashlib
 import io
 import os
+import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
-from uuid import UUID
 
 import fsspec
 import zstandard
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from ingestion.errors import DataError
+from ingestion.manifest import DATA_SUFFIX, MANIFEST_SUFFIX, PIECE_BYTES, HttpEvidence, Manifest, Window, block_stem
 from ingestion.uuid7 import uuid7
 
-DATA_SUFFIX = ".jsonl.zst"
-MANIFEST_SUFFIX = ".manifest.json"
+__all__ = [
+    "DATA_SUFFIX", "MANIFEST_SUFFIX", "BlockStore", "BlockWriter", "HttpEvidence", "Manifest", "Window", "block_stem",
+]  # fmt: skip
+
 _PARTIAL = ".partial"
 _CHUNK = 1 << 18
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Window(_Model):
-    """What was asked for. Ends in the stream's own format; both None: everything. `complete`: read to its end, so a
-    key of the window that is not in the block was gone at `observed_at`."""
-
-    start: str | None = None
-    end: str | None = None
-    complete: bool = False
-
-
-class HttpEvidence(_Model):
-    """How the block was fetched, without secrets."""
-
-    requests: int = 0
-    retries: int = 0
-    statuses: dict[str, int] = {}
-    first_url: str = ""
-    last_url: str = ""
-
-
-class Manifest(_Model):
-    """The commit of a block, and all that is known about it."""
-
-    block_id: UUID
-    generation: int = 1
-    business: int
-    source_id: str  # text: 64 bits do not survive every JSON reader
-    integration: str
-    integration_version: str
-    stream: str
-    window: Window
-    sites: tuple[str, ...] = ()
-    cursor_before: dict[str, Any] | None
-    cursor_after: dict[str, Any]
-    records: int
-    bytes: int
-    compressed_bytes: int
-    sha256: str  # of the uncompressed bytes
-    file_sha256: str
-    observed_at: datetime
-    http: HttpEvidence
-    created_by: str
-
-    @property
-    def path(self) -> str:
-        """Path of the manifest within the store."""
-        return f"{block_stem(self.business, int(self.source_id), self.stream, self.block_id)}{MANIFEST_SUFFIX}"
-
-    @property
-    def data_path(self) -> str:
-        """Path of the data file within the store."""
-        return f"{block_stem(self.business, int(self.source_id), self.stream, self.block_id)}{DATA_SUFFIX}"
-
-
-def block_stem(business: int, source_id: int, stream: str, block_id: UUID) -> str:
-    """Path of a block without suffix. The hour is that of the id, so path and id cannot disagree."""
-    created = datetime.fromtimestamp((block_id.int >> 80) / 1000, UTC)
-    return f"{business}/{source_id}/{stream}/{created:%Y/%m/%d/%H}/{block_id}"
-
-
 class BlockStore:
-    """A folder of blocks in any fsspec store, named by URL (`file:///…`, `s3://…`)."""
+    """A folder of blocks in any fsspec store, named by URL (`file:///…`, `s3://…`). `remote`: where copies go."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, remote: str = "") -> None:
         self.url = url
         self.fs, self._root = fsspec.core.url_to_fs(url)
+        self.remote = BlockStore(remote) if remote else None
 
     def path(self, name: str) -> str:
         """The store's own path of a file named within the store."""
@@ -132,36 +75,53 @@ class BlockStore:
 
     def manifests(self, prefix: str = "") -> Iterator[Manifest]:
         """Every manifest below a prefix, in no order: a walk, for rebuilding the index only."""
+        for name in self.files(prefix):
+            if name.endswith(MANIFEST_SUFFIX):
+                manifest = self.read_manifest(name)
+                if manifest is not None:
+                    yield manifest
+
+    def files(self, prefix: str = "") -> Iterator[str]:
+        """The name within the store of every file below a prefix."""
         top = self.path(prefix)
         if not self.fs.exists(top):
             return
         for folder, _, files in self.fs.walk(top):
             for file in sorted(files):
-                if file.endswith(MANIFEST_SUFFIX):
-                    name = f"{folder}/{file}"[len(self._root.rstrip("/")) + 1 :]
-                    manifest = self.read_manifest(name)
-                    if manifest is not None:
-                        yield manifest
+                yield f"{folder}/{file}"[len(self._root.rstrip("/")) + 1 :]
+
+    def open_data(self, manifest: Manifest) -> IO[bytes]:
+        """The block's file as it is; from the remote where it is no longer here. DataError if it is nowhere."""
+        for store in (self, self.remote):
+            if store is not None:
+                try:
+                    opened: IO[bytes] = store.fs.open(store.path(manifest.data_path), "rb")
+                    return opened
+                except FileNotFoundError:
+                    continue
+        raise DataError(
+            f"block {manifest.block_id} has a manifest but its file {manifest.data_path} is gone",
+            next_command=f"larder blocks verify {manifest.block_id}",
+        )
 
     def read(self, manifest: Manifest) -> Iterator[bytes]:
         """The block's records in order, without line ends; DataError if bytes or count differ from the manifest.
 
         The check completes with the last record: use what was read only after the iterator ended.
         """
-        again = f"larder blocks show {manifest.block_id}"
-        digest, count = hashlib.sha256(), 0
+        again = f"larder blocks verify {manifest.block_id}"
+        digest, count, left = hashlib.sha256(), 0, manifest.bytes
         try:
-            with self.fs.open(self.path(manifest.data_path), "rb") as source:
+            with self.open_data(manifest) as source:
                 plain = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-                for line in io.BufferedReader(plain, _CHUNK):
+                lines = io.BufferedReader(plain, _CHUNK)
+                while line := lines.readline(left + 1):  # a damaged file may unpack to a line without an end
                     digest.update(line)
                     count += 1
+                    left -= len(line)
+                    if left < 0:
+                        break
                     yield line[:-1]
-        except FileNotFoundError as error:
-            raise DataError(
-                f"block {manifest.block_id} has a manifest but its file {manifest.data_path} is gone",
-                next_command=again,
-            ) from error
         except zstandard.ZstdError as error:
             raise DataError(f"block {manifest.block_id} is damaged: {error}", next_command=again) from error
         if digest.hexdigest() != manifest.sha256 or count != manifest.records:
@@ -229,16 +189,25 @@ def _sync_folder(folder: Path) -> None:
 
 
 class _HashingFile:
-    """Counts and hashes what passes into a file."""
+    """Counts and hashes what passes into a file, whole and by the piece."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
         self.sha256 = hashlib.sha256()
         self.size = 0
+        self.crc32: list[int] = []
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
-        self.size += len(data)
+        view = memoryview(data)
+        while view:
+            within = self.size % PIECE_BYTES
+            if within == 0:
+                self.crc32.append(0)
+            part = view[: PIECE_BYTES - within]
+            self.crc32[-1] = zlib.crc32(part, self.crc32[-1])
+            self.size += len(part)
+            view = view[len(part) :]
         return self._target.write(data)
 
 
@@ -311,6 +280,7 @@ class BlockWriter:
             compressed_bytes=self._file.size,
             sha256=self.sha256,
             file_sha256=self._file.sha256.hexdigest(),
+            file_crc32=tuple(self._file.crc32),
             **known,
         )
 

@@ -1,14 +1,13 @@
 """The control database's side of extraction: block index, cursors, extraction log.
 
 A block's index row, its cursor and its log row are written in one transaction; the blocks' manifests stay the truth and
-the index can be rebuilt from them.
+the index can be rebuilt from them (ingestion/reindex.py).
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from psycopg2.extensions import connection as Connection
 
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import LarderError
+from ingestion.manifest import REIMPORT
 from ingestion.spec import IntegrationSpec, Stream
 
 Cursor = dict[str, Any]
@@ -170,10 +170,14 @@ def recover(conn: Connection, store: BlockStore, key: tuple[int, str]) -> Manife
 
 
 def record_block(conn: Connection, manifest: Manifest, entry: LogEntry) -> None:
-    """Index a committed block, move the cursor to its `cursor_after` and log it, in one transaction."""
+    """Index a committed block, move the cursor to its `cursor_after` and log it, in one transaction.
+
+    A reimport's block leaves the cursor where it is.
+    """
     with conn, conn.cursor() as cur:
-        _index(cur, manifest)
-        _move(cur, entry, manifest.cursor_after, manifest.block_id)
+        index_block(cur, manifest)
+        if not manifest.is_reimport:
+            _move(cur, entry, manifest.cursor_after, manifest.block_id)
         _log(cur, entry, "block", manifest)
         cur.execute(
             "delete from control.block_intents where source_id = %s and stream = %s and block_id = %s",
@@ -207,22 +211,48 @@ def pending(conn: Connection, source_ids: Sequence[int] | None = None) -> list[M
 
 def mark_loaded(conn: Connection, block_ids: Iterable[UUID]) -> None:
     """Hint that these blocks are in their shard's ledger, which is the truth."""
+    ids = list(block_ids)
     with conn, conn.cursor() as cur:
         cur.execute(
             "update control.blocks set loaded_at = clock_timestamp() where block_id = any(%s) and loaded_at is null",
-            (list(block_ids),),
+            (ids,),
+        )
+        cur.execute("delete from control.block_failures where block_id = any(%s)", (ids,))
+
+
+def mark_failed(conn: Connection, block_ids: Iterable[UUID], error: LarderError) -> None:
+    """Keep why these blocks could not be loaded, until they are."""
+    with conn, conn.cursor() as cur:
+        psycopg2.extras.execute_values(
+            cur,
+            "insert into control.block_failures as f (block_id, turn, cause, next_command) values %s"
+            " on conflict (block_id) do update set attempts = f.attempts + 1, failed_at = clock_timestamp(),"
+            " turn = excluded.turn, cause = excluded.cause, next_command = excluded.next_command",
+            [(block_id, error.turn, error.cause, error.next_command) for block_id in block_ids],
         )
 
 
 def last_block(conn: Connection, source_id: int, stream: str) -> Manifest | None:
-    """The newest block of a stream."""
+    """The newest block of a stream that is no reimport's: the one that the next window is compared with."""
     with conn, conn.cursor() as cur:
         cur.execute(
-            "select manifest from control.blocks where source_id = %s and stream = %s order by block_id desc limit 1",
-            (source_id, stream),
+            "select manifest from control.blocks where source_id = %s and stream = %s"
+            " and manifest ->> 'created_by' <> %s order by block_id desc limit 1",
+            (source_id, stream, REIMPORT),
         )
         row = cur.fetchone()
         return Manifest.model_validate(row[0]) if row else None
+
+
+def last_observed(conn: Connection, source_id: int, stream: str) -> datetime:
+    """When a block of the stream was last read, by the vendor's clock; the beginning of time if there is none. What is
+    read next is observed later, also while a sandbox's clock stands still."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select max(observed_at) from control.blocks where source_id = %s and stream = %s", (source_id, stream)
+        )
+        row = cur.fetchone()
+        return row[0] if row and row[0] else datetime.min.replace(tzinfo=UTC)
 
 
 def find_block(conn: Connection, block_id: UUID) -> Manifest | None:
@@ -233,38 +263,8 @@ def find_block(conn: Connection, block_id: UUID) -> Manifest | None:
         return Manifest.model_validate(row[0]) if row else None
 
 
-def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None = None) -> int:
-    """Index every block of the store that is not indexed, and set missing cursors to the newest block's.
-
-    Returns the number of blocks added. Sources must be in the catalogue; blocks of others are left alone. Windows that
-    gave no block are not in the manifests: they are read again, which finds nothing new.
-    """
-    with closing(connect(dsn)) as conn:
-        with conn, conn.cursor() as cur:
-            cur.execute("select source_id from control.sources")
-            known = {row[0] for row in cur.fetchall()}
-        wanted = known if source_ids is None else known & set(source_ids)
-        added = 0
-        newest: dict[tuple[int, str], Manifest] = {}
-        for manifest in store.manifests():
-            key = (int(manifest.source_id), manifest.stream)
-            if key[0] not in wanted:
-                continue
-            with conn, conn.cursor() as cur:
-                added += _index(cur, manifest)
-            if key not in newest or newest[key].block_id < manifest.block_id:
-                newest[key] = manifest
-        with conn, conn.cursor() as cur:
-            for (source_id, stream), manifest in newest.items():
-                cur.execute(
-                    "insert into control.cursors (source_id, stream, cursor, block_id) values (%s, %s, %s, %s)"
-                    " on conflict (source_id, stream) do nothing",
-                    (source_id, stream, json.dumps(manifest.cursor_after), manifest.block_id),
-                )
-        return added
-
-
-def _index(cur: psycopg2.extensions.cursor, manifest: Manifest) -> int:
+def index_block(cur: psycopg2.extensions.cursor, manifest: Manifest) -> int:
+    """Add a block to the index; returns 1, or 0 if it is there."""
     cur.execute(
         "insert into control.blocks"
         " (block_id, generation, source_id, stream, path, manifest, observed_at, records, bytes)"

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
+from psycopg2.extensions import connection as Connection
+
 from ingestion import drift, index
-from ingestion.blocks import BlockStore
+from ingestion.blocks import BlockStore, Manifest
 from ingestion.load import Progress, load_blocks
 from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
@@ -19,17 +21,32 @@ def load_pending(
     specs: Mapping[str, IntegrationSpec],
     progress: Progress | None = None,
 ) -> LoadResult:
-    """Load the pending blocks of some sources of one shard, and mark in the index those that its ledger has now.
-
-    Parameters and errors as in `load_blocks`. A mark lost by a crash costs a look into the ledger the next time.
-    """
+    """Load the pending blocks of some sources of one shard; see `load_and_mark`."""
     with closing(index.connect(control_dsn)) as control:
         manifests = index.pending(control, source_ids)
-        if not manifests:
-            return LoadResult()
-        result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
-        index.mark_loaded(control, result.loaded_block_ids)
-        of_block = {manifest.block_id: manifest for manifest in manifests}
-        for block in sorted(result.blocks, key=lambda block: block.block_id):  # as they were extracted
-            drift.note(control, of_block[block.block_id], result.shapes[block.block_id])
-        return result
+        return load_and_mark(control, shard_dsn, schemas, manifests, store, specs, progress)
+
+
+def load_and_mark(
+    control: Connection,
+    shard_dsn: str,
+    schemas: Mapping[str, str],
+    manifests: Sequence[Manifest],
+    store: BlockStore,
+    specs: Mapping[str, IntegrationSpec],
+    progress: Progress | None = None,
+) -> LoadResult:
+    """Load blocks into their shard, and note in the control database which are in, which failed, and what drifted.
+
+    Parameters and errors as in `load_blocks`. A note lost by a crash costs a look into the ledger the next time.
+    """
+    if not manifests:
+        return LoadResult()
+    result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
+    index.mark_loaded(control, result.loaded_block_ids)
+    for failure in result.failures:
+        index.mark_failed(control, failure.block_ids, failure.error)
+    of_block = {manifest.block_id: manifest for manifest in manifests}
+    for block in sorted(result.blocks, key=lambda block: block.block_id):  # as they were extracted
+        drift.note(control, of_block[block.block_id], result.shapes[block.block_id])
+    return result

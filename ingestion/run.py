@@ -177,7 +177,7 @@ class StreamRun:
         self.key = (extraction.source.source_id, stream.name)
         self.cursor = index.read_cursor(extraction.conn, *self.key)
         self.last = index.last_block(extraction.conn, *self.key)
-        self.observed = self.last.observed_at if self.last else datetime.min.replace(tzinfo=UTC)
+        self.observed = index.last_observed(extraction.conn, *self.key)
         self.draft = Draft(extraction.conn, extraction.store, extraction.source, extraction.spec, stream)
         self.pager = extraction.pager(stream)
         self.nested = NestedLists(

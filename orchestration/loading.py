@@ -9,7 +9,6 @@ from uuid import UUID
 
 from psycopg2.extensions import connection as Connection
 
-from ingestion import index
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import LarderError
 from ingestion.registry import discover
@@ -35,16 +34,15 @@ def load_shard(
     Yields one event a source and stream, and one for what failed of it. An unreachable shard fails each of its streams;
     the blocks stay pending.
     """
-    from ingestion.load import load_blocks  # dlt takes 1.5 s to import; an idle cycle does without
+    from ingestion.pending import load_and_mark  # dlt takes 1.5 s to import; an idle cycle does without
 
     stream_of = {m.block_id: (int(m.source_id), m.stream) for m in manifests}
     try:
-        result = load_blocks(shard.dsn, shard.schemas, manifests, store, discover(), progress)
+        result = load_and_mark(control, shard.dsn, shard.schemas, manifests, store, discover(), progress)
     except LarderError as error:
         for key in dict.fromkeys(stream_of.values()):
             yield _event(shard, sources, key, failure=Failure.of(error))
         return
-    index.mark_loaded(control, result.loaded_block_ids)
     published: dict[tuple[int, str], list[BlockCount]] = defaultdict(list)
     for block in result.blocks:
         published[stream_of[block.block_id]].append(block)

@@ -80,7 +80,7 @@ def test_one_damaged_block_fails_alone(larder: Larder, settings: Settings, busin
     ran = larder("load")
     assert ran.code == 5
     assert f"block {bad.block_id} is damaged" in ran.err
-    assert f"larder blocks show {bad.block_id}" in ran.err
+    assert f"larder blocks verify {bad.block_id}" in ran.err
     assert "diner/till" in ran.out
     assert [row["source"] for row in larder("blocks", "list", "--pending", "--json").json] == ["cafe/till"]
 

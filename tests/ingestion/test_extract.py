@@ -7,7 +7,7 @@ from typing import Any
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from ingestion.index import rebuild_index
+from ingestion.reindex import rebuild_index
 from tests.ingestion.conftest import ITEMS, NOW, SALES, Shop, make_spec
 
 
