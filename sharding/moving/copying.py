@@ -111,9 +111,16 @@ def copy_chunk(source: Connection, target: Connection, from_: Shard, to: Shard, 
 
 
 def copy_all(
-    from_: Shard, to: Shard, business: int, chunks: Sequence[Chunk], workers: int, done: Callable[[Chunk, int], None]
+    from_: Shard,
+    to: Shard,
+    business: int,
+    chunks: Sequence[Chunk],
+    workers: int,
+    done: Callable[[Chunk, int], None],
+    open_: Callable[[Shard], Connection] | None = None,
 ) -> None:
     """Copy chunks side by side, each worker with its own two connections. The first failure stops all and is raised."""
+    open_ = open_ or connect
     waiting: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
     for chunk in chunks:
         waiting.put(chunk)
@@ -121,7 +128,7 @@ def copy_all(
 
     def work() -> None:
         try:
-            with closing(connect(from_)) as source, closing(connect(to)) as target:
+            with closing(open_(from_)) as source, closing(open_(to)) as target:
                 while not failures:
                     try:
                         chunk = waiting.get_nowait()
@@ -142,9 +149,19 @@ def copy_all(
         raise failures[0]
 
 
-def connect(shard: Shard) -> Connection:
-    """A connection of the mover. Times are read and written with their offset, in UTC."""
-    return psycopg2.connect(shard.dsn, application_name="larder move", options="-c timezone=UTC -c jit=off")
+def connect(shard: Shard, name: str = "larder move") -> Connection:
+    """A connection of the mover. Times are read and written with their offset, in UTC. What it commits is kept by a
+    crash, whatever the server's setting; a server that falls silent is taken for lost after some seconds."""
+    return psycopg2.connect(
+        shard.dsn,
+        application_name=name,
+        options="-c timezone=UTC -c jit=off -c synchronous_commit=on",
+        connect_timeout=10,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=15_000,
+    )
 
 
 def as_replica(cursor: Cursor) -> None:
