@@ -23,7 +23,7 @@ from typing import Literal
 
 import psycopg2
 
-from sharding.credentials import password_of, read_secret
+from sharding.credentials import password_of, read_secret, write_secret
 from sharding.errors import LarderError
 from sharding.model import Instance, postgres_url
 from sharding.postgres import Account, PgBinaries, account, binaries, runtime_dir
@@ -166,12 +166,39 @@ def remove(name: str, settings: Settings) -> None:
     _record_path(name, settings).unlink()
 
 
-def _create(name: str, settings: Settings, who: Account, programs: PgBinaries, options: Mapping[str, str]) -> Record:
-    """initdb beside, then rename: a kill half-way leaves nothing that looks whole."""
+def clone(name: str, origin: Settings, settings: Settings) -> None:
+    """Give `settings` an embedded instance with the data and password of `origin`'s stopped one of that name, which
+    `start` then starts on a port of its own. Copying takes a tenth of what making and migrating does.
+
+    Raises:
+        LarderError: turn `us`: it runs, or cannot be copied.
+    """
+    record, who = record_of(name, origin), account(settings)
+    if running_pid(Path(record.data)) is not None:
+        raise LarderError(f"instance {name} of {origin.home} runs: it cannot be copied", "us", "larder down")
+    base = _base(name, settings, who)
+    partial = base / "data.partial"
+    partial.mkdir(mode=0o700)
+    who.give(partial)
+    copied = who.run(["cp", "-a", "--reflink=auto", f"{record.data}/.", partial])
+    if copied.returncode:
+        raise LarderError(f"instance {name} cannot be copied: {copied.stderr.strip()[-400:]}", "us", "larder doctor")
+    partial.rename(base / "data")
+    write_secret(secret_path(name, settings), secret_path(name, origin).read_text())
+
+
+def _base(name: str, settings: Settings, who: Account) -> Path:
+    """The folder of an instance: below `home`, or where the user that runs it cannot come there, in the runtime's."""
     home = settings.home / "instances" / name
     home.mkdir(parents=True, exist_ok=True)
     base = home if who.reaches(home) else runtime_dir(settings) / name
     base.mkdir(exist_ok=True)
+    return base
+
+
+def _create(name: str, settings: Settings, who: Account, programs: PgBinaries, options: Mapping[str, str]) -> Record:
+    """initdb beside, then rename: a kill half-way leaves nothing that looks whole."""
+    base = _base(name, settings, who)
     data, partial, password_file = base / "data", base / "data.partial", base / "initdb.password"
     if not data.exists():
         shutil.rmtree(partial, ignore_errors=True)
