@@ -28,13 +28,15 @@ def load(
     from ingestion.errors import LarderError
     from ingestion.pending import load_pending
     from ingestion.registry import discover
+    from sharding.errors import LarderError as ShardingError
+    from sharding.migrate import require_usable
 
     context, out = get_context(), Output(as_json)
     catalogue = context.catalogue
     chosen = [catalogue.source(source)] if source else catalogue.sources(business=business, shard=shard)
     store, specs = BlockStore(context.settings.block_store), discover()
     rows: list[dict[str, Any]] = []
-    errors: list[LarderError] = []
+    errors: list[LarderError | ShardingError] = []
     for target in sorted({one.shard for one in chosen}):
         mine = [one for one in chosen if one.shard == target]
         with out.progress(f"load {target}", None) as bar:
@@ -47,10 +49,11 @@ def load(
 
             at = catalogue.shard(target)
             try:
+                require_usable(at)
                 result = load_pending(
                     catalogue.dsn, at.dsn, at.schemas, [one.id for one in mine], store, specs, progress
                 )
-            except LarderError as error:
+            except (LarderError, ShardingError) as error:
                 errors.append(error)
                 rows.append({"shard": target, "error": error.cause, "turn": error.turn, "next": error.next_command})
                 continue

@@ -10,7 +10,9 @@ from cli.context import get_context
 from cli.output import JsonFlag, Output
 from sharding import instances
 from sharding.errors import LarderError
-from sharding.migrate import shard_drift
+from sharding.migrate import Locks, shard_drift
+from sharding.migrating import fleet
+from sharding.migrating.health import require_healthy
 from sharding.model import Instance, Shard
 from sharding.provision import READER, allow_reader_login, provision_shard
 from sharding.query import read_only
@@ -85,6 +87,39 @@ def show(name: str, json: JsonFlag = False) -> None:
 
 
 @app.command()
+def migrate(
+    plan: Annotated[bool, typer.Option("--plan", help="Say what each shard lacks, and change nothing.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="This shard; may be repeated. Default: all.")] = None,
+    canary: Annotated[
+        str | None, typer.Option(help="The shard that goes first. Default: the one with the fewest businesses.")
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="Shards at once, after the first.")] = fleet.WORKERS,
+    lock_timeout: Annotated[float, typer.Option(help="Seconds to wait for a lock, with readers behind.")] = 0.5,
+    patience: Annotated[float, typer.Option(help="Seconds to try a shard whose tables stay locked.")] = 60,
+    build: Annotated[bool, typer.Option(help="Also build the first shard's models before the others follow.")] = True,
+    json: JsonFlag = False,
+) -> None:
+    """Bring shards to this checkout's schema: one first, then the others. Killed, it goes on when run again."""
+    context, out = get_context(), Output(json)
+    shards = [shard for shard in context.catalogue.shards() if only is None or shard.name in only]
+    for name in only or []:
+        context.catalogue.shard(name)
+    if plan:
+        rows = [_standing_row(one) for one in fleet.plan(shards)]
+        out.table(rows, empty="no shards; next: larder up")
+        return
+    done = fleet.migrate(
+        context.catalogue, shards, canary=canary, workers=parallel, locks=Locks(lock_timeout, patience),
+        check=_check_with_build if build else require_healthy, say=out.say,
+    )  # fmt: skip
+    rows = [{"shard": one.shard, "state": one.state, "applied": ", ".join(one.revisions),
+             "seconds": round(one.seconds, 2), "error": one.error} for one in done]  # fmt: skip
+    out.table(rows, empty="no shards; next: larder up")
+    if error := fleet.refused(done):
+        out.fail(error)
+
+
+@app.command()
 def drain(name: str, json: JsonFlag = False) -> None:
     """Close a shard for new businesses; those it has stay until they are moved. `open` undoes it."""
     _set_state(name, "draining", "larder business move NAME --to SHARD, then larder shard retire " + name, json)
@@ -100,6 +135,24 @@ def open_(name: str, json: JsonFlag = False) -> None:
 def retire(name: str, json: JsonFlag = False) -> None:
     """Take an empty shard out of every cycle; its database is left alone. Refused while a business lives there."""
     _set_state(name, "retired", f"larder shard open {name} undoes it", json)
+
+
+def _check_with_build(shard: Shard) -> None:
+    """The shard is healthy, and its models, if it has any yet, still build."""
+    require_healthy(shard)
+    [(built,)] = read_only(shard, "select exists (select from {raw}.build_mark)").rows
+    if built:
+        from orchestration.cycle import Installation
+        from orchestration.moves import build_shard
+
+        context = get_context()
+        build_shard(Installation.of(context.settings, context.catalogue), shard)
+
+
+def _standing_row(one: fleet.Standing) -> dict[str, Any]:
+    drift = one.drift
+    told = {"missing": drift.missing, "unknown": drift.unknown, "edited": drift.edited}
+    return {"shard": one.shard, "at": one.at, **{k: ", ".join(v) for k, v in told.items()}, "error": one.error}
 
 
 def _set_state(name: str, state: Literal["active", "draining", "retired"], following: str, json: bool) -> None:

@@ -13,6 +13,8 @@ from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import LarderError
 from ingestion.registry import discover
 from orchestration.events import Failure, Loaded
+from sharding.errors import LarderError as ShardingError
+from sharding.migrate import require_usable
 from sharding.model import Shard, Source
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ def load_shard(
 
     stream_of = {m.block_id: (int(m.source_id), m.stream) for m in manifests}
     try:
+        require_usable(shard)
         result = load_and_mark(control, shard.dsn, shard.schemas, manifests, store, discover(), progress)
-    except LarderError as error:
+    except (LarderError, ShardingError) as error:
         for key in dict.fromkeys(stream_of.values()):
             yield _event(shard, sources, key, failure=Failure.of(error))
         return

@@ -21,6 +21,7 @@ from orchestration.catalog import tidy_catalog
 from orchestration.mark import Look, code_fingerprint, look, set_day, set_mark, tell_read_through, tick
 from orchestration.results import GOOD, BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
+from sharding.migrate import unusable
 from sharding.model import Shard
 
 State = Literal["built", "skipped", "failed"]
@@ -129,6 +130,8 @@ class Transform:
         try:
             conn = connect(target)
             leases.callback(conn.close)
+            if reason := unusable(conn, target.schema("keys")):
+                return ended("failed", f"{reason}; next: larder shard migrate --only {target.name}")
             with conn, conn.cursor() as cur:
                 cur.execute("select pg_try_advisory_lock(%s, hashtext(%s))", (LEASE, target.namespace))
                 free = (cur.fetchone() or (False,))[0]

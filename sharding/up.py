@@ -13,7 +13,8 @@ from sharding.credentials import password_of
 from sharding.dbt_profiles import write_profiles
 from sharding.errors import LarderError
 from sharding.instances import instance_dsn
-from sharding.migrate import migrate_control
+from sharding.migrate import migrate_control, require_control
+from sharding.migrating import fleet
 from sharding.model import Shard
 from sharding.provision import CONTROL_DATABASE, READER, allow_reader_login, provision_control, provision_shard
 from sharding.settings import Settings
@@ -57,9 +58,13 @@ def up(settings: Settings, say: Say = lambda line: None) -> Catalogue:
         for instance, (shard, database) in FIRST_SHARDS.items():
             if shard not in present:
                 catalogue.add_shard(shard, instance, database)
+    failed = _migrate(catalogue, say)
+    good = [shard for shard in catalogue.shards() if shard.name not in failed]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(lambda shard: _provision(shard, settings, say), catalogue.shards()))
+        list(pool.map(lambda shard: _provision(shard, settings, say), good))
     write_profiles(catalogue.shards(), settings.home)
+    if failed:
+        raise next(iter(failed.values()))
     return catalogue
 
 
@@ -96,6 +101,7 @@ def open_catalogue(settings: Settings) -> Catalogue:
     catalogue = Catalogue(control_dsn(settings), settings.home)
     try:
         catalogue.shards()
+        require_control(catalogue.dsn)
     except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable) as error:
         reason = str(error).strip().splitlines()[0]
         raise LarderError(f"the control database does not answer: {reason}", "config", "larder up") from error
@@ -111,6 +117,19 @@ def _start(names: list[str], settings: Settings, say: Say) -> None:
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(one, names))
+
+
+def _migrate(catalogue: Catalogue, say: Say) -> dict[str, LarderError]:
+    """Bring the shards that have a schema to the newest version, one of them first. Returns those that stayed behind,
+    with the error to end with; the others are brought up all the same."""
+    standing = {one.shard: one for one in fleet.plan(catalogue.shards())}
+    there = [shard for shard in catalogue.shards() if standing[shard.name].at is not None]
+    try:
+        outcomes = fleet.migrate(catalogue, there, say=say)
+    except fleet.CanaryError as error:
+        return {name: error for name, one in standing.items() if one.behind}
+    failure = fleet.refused(outcomes)
+    return {outcome.shard: failure for outcome in outcomes if failure and not outcome.good}
 
 
 def _provision(shard: Shard, settings: Settings, say: Say) -> None:
