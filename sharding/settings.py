@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     block_store: str = ""
     """fsspec URL of the block store, such as `s3://bucket/prefix`. Default: `file://<home>/blocks`."""
 
+    block_remote: str = ""
+    """fsspec URL of an object store that every block is copied to, beside all else. Default: none."""
+
     run_as: str = "nobody"
     """The unprivileged user that embedded Postgres runs as when Larder itself runs as root."""
 
