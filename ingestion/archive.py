@@ -175,7 +175,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         raise _refused(path, f"it cannot be read: {error}") from error
 
 
-def _file(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+def _file(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
     source = tar.extractfile(member)
     assert source is not None
     return source
@@ -184,7 +184,8 @@ def _file(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo | None, path: Path) -> bytes:
     if member is None or not member.isfile() or member.size > _SMALL:
         raise _refused(path, "it is no archive of blocks")
-    return _file(tar, member).read()
+    content: bytes = _file(tar, member).read()
+    return content
 
 
 def _listed(head: bytes, path: Path) -> dict[str, str]:
