@@ -8,7 +8,6 @@ that a publish touches.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg2.extensions import connection as Connection
@@ -16,12 +15,13 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from ingestion import publish_sql as sql
+from ingestion import replay_sql as again
 from ingestion.blocks import Manifest
 from ingestion.errors import LarderError
 from ingestion.gate import open_gate
 from ingestion.landing import Slot
 from ingestion.spec import Stream
-from ingestion.times import parse_time
+from ingestion.windows import bounds
 
 _ANALYZE_FROM = 1000  # rows; below, Postgres' guesses are good enough and analyze costs more than it saves
 
@@ -85,6 +85,9 @@ def publish(
         already = work.take(blocks)
         work.read_landing()
         work.quarantine()
+        if any(block.manifest.generation > 1 and not block.retry for block in blocks):
+            work.settle_earlier_generations()
+        work.complete_windows()
         work.compare_with_heads()
         for (integration, stream), links in sorted(streams.items()):
             work.write_versions(integration, stream, links)
@@ -159,12 +162,23 @@ class _Work:
         self._rows = rows
 
     def quarantine(self) -> None:
-        """Write the rejected records; resolve or renew those of a retry; note the complete windows."""
+        """Write the rejected records; resolve or renew those of a retry."""
         rejected = self.run("select from publish_row inner join publish_block using (block_no) where is_rejected")
         if rejected:
             self.run(sql.QUARANTINE, {"attempt": self._attempt, "first_id": self.reserve(rejected)})
         self.run(sql.QUARANTINE_AGAIN, (self._attempt,))
         self.run(sql.RESOLVE)
+
+    def settle_earlier_generations(self) -> None:
+        """Of blocks loaded again: keep out what a person gave up, and settle what was set aside before."""
+        self.run(again.GIVE_UP_AGAIN)
+        given_up = self.run(again.ACCEPTED_BUT_GIVEN_UP)
+        if given_up:
+            self.run(again.KEEP_OUT, {"first_id": self.reserve(given_up)})
+        self.run(again.SETTLE_EARLIER)
+
+    def complete_windows(self) -> None:
+        """Note the windows that were read completely, and whose records can all be told apart."""
         self.run(sql.COMPLETE_WINDOWS)
 
     def compare_with_heads(self) -> None:
@@ -207,6 +221,7 @@ class _Work:
         self.run(sql.COUNT)
         self.run(sql.LEDGER)
         self.run(sql.LEDGER_OF_RETRIES)
+        self.run(again.LEDGER_OF_GIVEN_UP)
         self.run("select * from publish_count order by block_id")
         return tuple(BlockCount(*row) for row in self._cur.fetchall())
 
@@ -217,7 +232,7 @@ class _Work:
 
 def _block_row(block: LandedBlock) -> tuple[object, ...]:
     manifest = block.manifest
-    start, end = _window(block)
+    start, end = bounds(manifest, block.stream)
     return (
         block.number,
         str(manifest.block_id),
@@ -235,12 +250,3 @@ def _block_row(block: LandedBlock) -> tuple[object, ...]:
         block.rejected,
         block.retry,
     )
-
-
-def _window(block: LandedBlock) -> tuple[datetime | None, datetime | None]:
-    """A complete window as [start, end) in UTC; vendors' date windows include their last day."""
-    window, cursor = block.manifest.window, block.stream.cursor
-    if cursor is None or window.start is None or window.end is None:
-        return None, None
-    end = parse_time(window.end, cursor.format)
-    return parse_time(window.start, cursor.format), end + timedelta(days=1) if cursor.grain == "date" else end

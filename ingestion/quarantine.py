@@ -67,9 +67,8 @@ def retry(
         try:
             if manifest is None:
                 raise DataError(f"block {block_id} is not in the index", next_command="larder blocks reindex")
-            if manifest.generation != generation:
-                continue  # the block was replaced: its records were checked again with that
-            works.append(Work(manifest, stream_of(manifest, specs), frozenset(ordinals)))
+            same = manifest.model_copy(update={"generation": generation})  # only the newest has open records
+            works.append(Work(same, stream_of(manifest, specs), frozenset(ordinals)))
         except LarderError as error:
             business = manifest.business if manifest else 0
             result.failures.append(Failure(business, (block_id,), error))

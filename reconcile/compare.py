@@ -111,10 +111,14 @@ def raw_differences(
 
 
 def quarantined_places(cursor: Any, raw_schema: str, source_id: int, stream: str) -> frozenset[Place]:
-    """Records of a stream that were set aside and are not in raw, by block, generation and line."""
+    """Records of a stream that were set aside and are not in raw, by block, its first generation, and line.
+
+    A block that was loaded again has later generations of the same file; what is set aside is so by the last of them.
+    """
     cursor.execute(
-        f"select block_id::text, generation, ordinal from {raw_schema}.quarantine"
-        " where source_id = %s and stream = %s and state <> 'resolved'",
+        f"select q.block_id::text, first.generation, q.ordinal from {raw_schema}.quarantine as q inner join ("
+        f"select block_id, min(generation) as generation from {raw_schema}.loaded_blocks group by block_id"
+        ") as first using (block_id) where q.source_id = %s and q.stream = %s and q.state <> 'resolved'",
         (source_id, stream),
     )
     return frozenset(Place(*row) for row in cursor)
