@@ -18,7 +18,7 @@ from psycopg2.extras import Json
 from sharding.credentials import read_credentials, read_secret
 from sharding.errors import LarderError
 from sharding.ids import MAX_BUSINESS, business_of, id_range
-from sharding.model import Business, Instance, Shard, Source
+from sharding.model import Address, Business, Instance, Shard, Source
 from sharding.settings import get_settings
 
 __all__ = ["Business", "Catalogue", "Instance", "Shard", "Source"]
@@ -26,7 +26,9 @@ __all__ = ["Business", "Catalogue", "Instance", "Shard", "Source"]
 T = TypeVar("T")
 
 _SHARDS = """
-    select s.shard, s.instance, s.database, s.namespace, i.host, i.port, i.username, i.secret_ref, s.state
+    select s.shard, s.instance, s.database, s.namespace, i.host, i.port, i.username, i.secret_ref, s.state,
+        array(select r.host from control.replicas as r where r.instance = s.instance order by r.host, r.port),
+        array(select r.port from control.replicas as r where r.instance = s.instance order by r.host, r.port)
     from control.shards as s inner join control.instances as i using (instance)
 """
 _BUSINESSES = """
@@ -81,6 +83,24 @@ class Catalogue:
                 (instance.name, instance.kind, instance.host, instance.port, instance.username, instance.secret_ref),
             )
         return instance
+
+    def add_replica(self, instance: str, address: Address) -> None:
+        """Tell where a streaming replica of an instance is reached; telling it twice does nothing."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "insert into control.replicas (instance, host, port) values (%s, %s, %s) on conflict do nothing",
+                (self.instance(instance).name, address.host, address.port),
+            )
+
+    def remove_replica(self, instance: str, address: Address) -> None:
+        """Read no more from a replica."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "delete from control.replicas where instance = %s and host = %s and port = %s",
+                (instance, address.host, address.port),
+            )
+            if not cursor.rowcount:
+                raise LarderError(f"{instance} has no replica at {address}", "you", _LIST_SHARDS)
 
     def shards(self) -> list[Shard]:
         """All shards that are not retired, by name."""
@@ -268,9 +288,10 @@ class Catalogue:
             _insert_on(cursor, statement, parameters, what, next_command)
 
     def _shard(self, row: tuple[Any, ...]) -> Shard:
-        name, instance, database, namespace, host, port, username, secret_ref, state = row
+        name, instance, database, namespace, host, port, username, secret_ref, state, hosts, ports = row
         password = read_secret(secret_ref, self.home)
-        return Shard(name, instance, database, namespace, host, port, username, password, state)
+        replicas = tuple(map(Address, hosts, ports))
+        return Shard(name, instance, database, namespace, host, port, username, password, state, replicas)
 
 
 _LIST_SHARDS = "larder shard list"

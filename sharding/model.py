@@ -30,6 +30,17 @@ class Instance:
     secret_ref: str
 
 
+@dataclass(frozen=True, order=True)
+class Address:
+    """Where a server is reached."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True)
 class Shard:
     """One database with its namespace on an instance. Many businesses can share one; an enterprise can have its own."""
@@ -43,6 +54,7 @@ class Shard:
     username: str
     password: str = field(repr=False)
     state: str = "active"
+    replicas: tuple[Address, ...] = ()
 
     def schema(self, name: str) -> str:
         """The real name of a schema on this shard: `raw` is `raw`, or `<namespace>_raw` where it has a namespace."""

@@ -54,6 +54,15 @@ class Settings(BaseSettings):
     shard_deadline: float = 480.0
     """Seconds a shard's build may take before it is ended; below the ten minutes between two cycles."""
 
+    pool_size: int = 8
+    """Connections that a process keeps to one server at most, of each kind: primary and replica."""
+
+    pool_wait: float = 10.0
+    """Seconds to wait for one of them."""
+
+    replica_lag: float = 10.0
+    """Seconds that a replica may be behind and still be read; 0: replicas are not read."""
+
     def model_post_init(self, context: object) -> None:
         """Fill the defaults that depend on other settings."""
         self.home = (project_root() / ".larder" if self.home == Path() else self.home.expanduser()).absolute()
