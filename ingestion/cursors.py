@@ -114,6 +114,29 @@ def spans(stream: Stream, position: Position, now: datetime, first: datetime | N
         start = end + timedelta(days=1) if cursor.grain == "date" else end
 
 
+def pieces(stream: Stream, start: datetime, end: datetime) -> Iterator[Span]:
+    """The windows that cover [start, end) once more, small enough that no block of them is bulky: a day each, or a week
+    where the vendor counts in days. What the vendor sorts newest first it reads from now back, so that is not cut."""
+    cursor = stream.cursor
+    assert cursor is not None
+    inclusive = timedelta(days=1) if cursor.grain == "date" else timedelta(0)
+    longest = timedelta(days=7) if cursor.grain == "date" else timedelta(days=1)
+    if stream.newest_first:
+        longest = end - start
+    step = max(min(longest, cursor.max_window or longest), inclusive)
+    start, last = floor_time(start, cursor.format), _ceiling(end, cursor) - inclusive
+    while start <= last if inclusive else start < last:
+        until = min(last, start + step - inclusive)
+        yield Span(start, until, until)
+        start = until + inclusive
+
+
+def _ceiling(moment: datetime, cursor: CursorSpec) -> datetime:
+    """The earliest moment that the vendor's spelling can say and that is not before `moment`."""
+    floor = floor_time(moment, cursor.format)
+    return floor if floor == moment else floor + (timedelta(days=1) if cursor.grain == "date" else timedelta(seconds=1))
+
+
 def halves(stream: Stream, span: Span) -> tuple[Span, Span] | None:
     """A window in two, one after the other; None where it cannot be cut any more."""
     if stream.cursor is None or span.start is None or span.end is None:

@@ -72,7 +72,7 @@ class Draft:
         )
         writer.commit(manifest)
         self._writer = None
-        record_block(self._conn, manifest, LogEntry(self._source.source_id, self._stream.name, started_at))
+        self._record(manifest, started_at)
         return manifest
 
     def discard(self) -> None:
@@ -80,12 +80,34 @@ class Draft:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.abandon()
-            forget_intent(self._conn, (self._source.source_id, self._stream.name))
+            self._forget()
 
     def _open(self) -> BlockWriter:
         if self._writer is None:
             writer = self._store.writer(self._source.business, self._source.source_id, self._stream.name)
-            key = (self._source.source_id, self._stream.name)
-            declare_intent(self._conn, writer.manifest_path, writer.data_path, writer.block_id, key)
+            self._announce(writer)
             self._writer = writer.__enter__()
         return self._writer
+
+    def _announce(self, writer: BlockWriter) -> None:
+        key = (self._source.source_id, self._stream.name)
+        declare_intent(self._conn, writer.manifest_path, writer.data_path, writer.block_id, key)
+
+    def _record(self, manifest: Manifest, started_at: datetime) -> None:
+        record_block(self._conn, manifest, LogEntry(self._source.source_id, self._stream.name, started_at))
+
+    def _forget(self) -> None:
+        forget_intent(self._conn, (self._source.source_id, self._stream.name))
+
+
+class Aside(Draft):
+    """A draft whose blocks stay in a store of their own, unknown to index and cursor, until they are adopted."""
+
+    def _announce(self, writer: BlockWriter) -> None:
+        pass
+
+    def _record(self, manifest: Manifest, started_at: datetime) -> None:
+        pass
+
+    def _forget(self) -> None:
+        pass

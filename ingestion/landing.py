@@ -5,8 +5,6 @@ held by a session's advisory lock. Loaders never share a dataset (dlt pipelines 
 loader is free at once, and whoever takes the slot next sweeps what it left.
 """
 
-import os
-import shutil
 import tempfile
 import threading
 import uuid
@@ -21,6 +19,7 @@ import pyarrow as pa
 from psycopg2.extensions import connection as Connection
 
 from ingestion.errors import LarderError
+from ingestion.work_folder import work_folder
 
 MAX_SLOTS = 64
 PACKAGE_BYTES = 64 << 20
@@ -197,7 +196,7 @@ def _run_package(dsn: str, taken: Slot, tables: Iterator[pa.Table]) -> None:
     credentials = PostgresCredentials(dsn)
     credentials.password = credentials.password or ""  # dlt refuses none; libpq then looks into its passfile
     # A killed load can wedge its working directory for ever: each attempt has its own.
-    with _work_folder() as folder:
+    with work_folder(_WORK, Path(tempfile.gettempdir())) as folder:
         pipeline = dlt.pipeline(
             f"landing_{uuid.uuid4().hex[:12]}",
             pipelines_dir=str(folder),
@@ -219,25 +218,3 @@ _DLT_SETTINGS: Mapping[str, object] = {
     "data_writer.disable_compression": True,
     "data_writer.buffer_max_items": 1000,  # rows held and read back at once: memory
 }
-
-
-@contextmanager
-def _work_folder() -> Iterator[Path]:
-    """A fresh folder that goes away afterwards, or with the next load if this process is killed."""
-    top = Path(tempfile.gettempdir())
-    for left in top.glob(f"{_WORK}*"):
-        pid = left.name.removeprefix(_WORK).split("-")[0]
-        if pid.isdigit() and not _is_alive(int(pid)) and os.access(left, os.W_OK):
-            shutil.rmtree(left, ignore_errors=True)  # another load may be sweeping it too
-    with tempfile.TemporaryDirectory(prefix=f"{_WORK}{os.getpid()}-") as folder:
-        yield Path(folder)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
