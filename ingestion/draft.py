@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from psycopg2.extensions import connection as Connection
 
 from ingestion.blocks import BlockStore, BlockWriter, HttpEvidence, Manifest, Window
 from ingestion.index import LogEntry, declare_intent, forget_intent, record_block
+from ingestion.manifest import REIMPORT
 from ingestion.source import SourceRef
 from ingestion.spec import IntegrationSpec, Stream
-
-CREATED_BY = "larder extract"
 
 
 class Draft:
@@ -19,6 +18,9 @@ class Draft:
 
     intent → data file → manifest (the commit) → index row, cursor and log row in one transaction, intent removed.
     """
+
+    created_by: ClassVar[str] = "larder extract"
+    lane: ClassVar[Literal["fresh", "bulk"]] = "fresh"
 
     def __init__(
         self, conn: Connection, store: BlockStore, source: SourceRef, spec: IntegrationSpec, stream: Stream
@@ -68,7 +70,8 @@ class Draft:
             cursor_after=dict(after),
             observed_at=observed_at,
             http=http,
-            created_by=CREATED_BY,
+            created_by=self.created_by,
+            lane=self.lane,
         )
         writer.commit(manifest)
         self._writer = None
@@ -101,7 +104,9 @@ class Draft:
 
 
 class Aside(Draft):
-    """A draft whose blocks stay in a store of their own, unknown to index and cursor, until they are adopted."""
+    """A draft of a reimport: its blocks stay in a store of their own, unknown to the index, until they are adopted."""
+
+    created_by, lane = REIMPORT, "bulk"
 
     def _announce(self, writer: BlockWriter) -> None:
         pass
