@@ -6,7 +6,7 @@ that cannot be landed is halved until the one block at fault is found; that one 
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -116,6 +116,24 @@ def load_works(
             settle(conn, shard_dsn, schemas, manifests)
 
 
+@contextmanager
+def landed_only(
+    shard_dsn: str, schemas: Mapping[str, str], works: Sequence[Work], store: BlockStore
+) -> Iterator[tuple[Connection, Slot, list[LandedBlock]]]:
+    """Blocks in a landing table and nowhere else; they go away with the connection. Raises LarderError for a block that
+    cannot be landed."""
+    from dlt.pipeline.exceptions import PipelineStepFailed
+
+    with closing(connect(shard_dsn)) as conn, slot(conn, schemas["raw"]) as taken:
+        try:
+            landed, damaged = _Loader(conn, shard_dsn, schemas, store, taken, LoadResult(), None).land(works)
+        except PipelineStepFailed as error:
+            raise DataError(f"the blocks cannot be landed: {_root(error)}", next_command="larder status") from error
+        if damaged:
+            raise damaged[0][1]
+        yield conn, taken, landed
+
+
 def connect(dsn: str) -> Connection:
     """A connection to a shard; LarderError when it cannot be had."""
     try:
@@ -179,10 +197,8 @@ class _Loader:
         """Land and publish a batch; halve it when dlt cannot land it."""
         from dlt.pipeline.exceptions import PipelineStepFailed
 
-        landed: list[LandedBlock] = []
-        damaged: list[tuple[Work, DataError]] = []
         try:
-            land(self.dsn, self.slot, self._rows(batch, landed, damaged))
+            landed, damaged = self.land(batch)
         except PipelineStepFailed as error:
             self._check_alive()
             sweep(self.conn, self.slot)
@@ -199,6 +215,13 @@ class _Loader:
         for business in sorted({block.manifest.business for block in landed}):
             self._publish(business, [block for block in landed if block.manifest.business == business])
         sweep(self.conn, self.slot)
+
+    def land(self, batch: Sequence[Work]) -> tuple[list[LandedBlock], list[tuple[Work, DataError]]]:
+        """Land a batch: the blocks that are in the landing table now, and those whose files are damaged."""
+        landed: list[LandedBlock] = []
+        damaged: list[tuple[Work, DataError]] = []
+        land(self.dsn, self.slot, self._rows(batch, landed, damaged))
+        return landed, damaged
 
     def _publish(self, business: int, blocks: Sequence[LandedBlock]) -> None:
         """Publish, and when the database refuses the whole, the halves: one bad block does not hold the others."""

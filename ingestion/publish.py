@@ -6,8 +6,9 @@ was observed after the key was last seen in any block, quarantined records inclu
 that a publish touches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from psycopg2.extensions import connection as Connection
@@ -59,6 +60,18 @@ class BlockCount:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A key whose current row would change: `was` and `becomes` are its payloads, None where it is not there. `at`:
+    when it happened, by the stream's window field, else when it was last modified."""
+
+    stream: str
+    natural_key: str
+    was: bytes | None
+    becomes: bytes | None
+    at: datetime | None
+
+
+@dataclass(frozen=True)
 class Published:
     """One publish: the blocks, and how many keys of each stream changed (I, U or D in the feed)."""
 
@@ -76,26 +89,41 @@ def publish(
     `schemas` maps `raw` and `keys` to the shard's schema names. Raises LarderError when the business takes no writes
     here (SQLSTATE LD001) or the landing rows are not those that were landed; psycopg2.Error for the rest.
     """
-    streams = {(b.manifest.integration, b.manifest.stream): b.stream.link_paths for b in blocks}
+    streams = _streams(blocks)
     with conn, conn.cursor() as cur:
         work = _Work(cur, schemas, slot, business)
-        work.prepare()
-        for (integration, stream), links in sorted(streams.items()):
-            work.run("select {raw}.ensure_stream(%s, %s, %s::text[])", (integration, stream, links))
-        already = work.take(blocks)
-        work.read_landing()
-        work.quarantine()
-        if any(block.manifest.generation > 1 and not block.retry for block in blocks):
-            work.settle_earlier_generations()
-        work.complete_windows()
-        work.compare_with_heads()
-        for (integration, stream), links in sorted(streams.items()):
+        already = work.compare(blocks)
+        for (integration, stream), links in streams:
             work.write_versions(integration, stream, links)
         work.move_heads()
         changed = work.feed()
         counts = work.ledger()
         work.read_through([block.number for block in blocks if block.stream.tells_events])
     return Published(business, counts, already, changed)
+
+
+def previewed(
+    conn: Connection, schemas: Mapping[str, str], slot: Slot, business: int, blocks: Sequence[LandedBlock]
+) -> Iterator[Change | BlockCount]:
+    """What a publish of one business's landed blocks would change, key by key, and then what would become of each
+    block: the publish itself, taken back before it writes a version. Other publishes of the business wait until the
+    last change was read. Raises as `publish`.
+    """
+    try:
+        with conn.cursor() as cur:
+            work = _Work(cur, schemas, slot, business)
+            work.compare(blocks)
+            for (integration, stream), _ in _streams(blocks):
+                yield from work.changes(integration, stream)
+            work.run(sql.COUNT)
+            yield from work.counts()
+    finally:
+        conn.rollback()
+
+
+def _streams(blocks: Sequence[LandedBlock]) -> list[tuple[tuple[str, str], list[str]]]:
+    """The streams of the blocks, (integration, stream), each with its links."""
+    return sorted({(b.manifest.integration, b.manifest.stream): b.stream.link_paths for b in blocks}.items())
 
 
 class _Work:
@@ -125,6 +153,29 @@ class _Work:
         row = self._cur.fetchone()
         assert row is not None
         return int(row[0])
+
+    def compare(self, blocks: Sequence[LandedBlock]) -> tuple[UUID, ...]:
+        """Everything up to what becomes of each key; returns the blocks that are in the ledger already."""
+        self.prepare()
+        for (integration, stream), links in _streams(blocks):
+            self.run("select {raw}.ensure_stream(%s, %s, %s::text[])", (integration, stream, links))
+        already = self.take(blocks)
+        self.read_landing()
+        self.quarantine()
+        if any(block.manifest.generation > 1 and not block.retry for block in blocks):
+            self.settle_earlier_generations()
+        self.complete_windows()
+        self.compare_with_heads()
+        return already
+
+    def changes(self, integration: str, stream: str) -> Iterator[Change]:
+        """The keys of one stream whose current row would change, with the payloads of before and after."""
+        table = f'"{self._raw}_{integration}"."{stream}"'
+        with self._cur.connection.cursor("previewed") as cur:  # on the server: there may be more than memory holds
+            cur.execute(self._fill(sql.CHANGES.replace("{table}", table)), (self._attempt, integration, stream))
+            for row in cur:
+                key, was, becomes, at = row
+                yield Change(stream, key, was and was.encode(), becomes and becomes.encode(), at)
 
     def prepare(self) -> None:
         """The write gate first; one publish of a business at a time; then the temporary tables."""
@@ -222,6 +273,10 @@ class _Work:
         self.run(sql.LEDGER)
         self.run(sql.LEDGER_OF_RETRIES)
         self.run(again.LEDGER_OF_GIVEN_UP)
+        return self.counts()
+
+    def counts(self) -> tuple[BlockCount, ...]:
+        """What was counted, block by block."""
         self.run("select * from publish_count order by block_id")
         return tuple(BlockCount(*row) for row in self._cur.fetchall())
 

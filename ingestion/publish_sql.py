@@ -348,6 +348,23 @@ from publish_key
 where was_visible <> is_visible or (is_visible and outcome = 'version')
 """
 
+# What a publish would change, before it writes versions: `was` is still the version that the head names.
+CHANGES = """
+select
+    k.natural_key, case when k.was_visible then v.payload::text end,
+    case when k.is_visible then coalesce(l.payload, v.payload)::text end,
+    coalesce(k.window_at, nullif(k.modified_at, '-infinity'))
+from publish_key as k
+left join {landing} as l on l.block_no = k.block_no and l.ordinal = k.ordinal and l.attempt = %s
+    and k.outcome = 'version'
+left join {raw}.head as h
+    on h.source_id = k.source_id and h.stream = k.stream and h.natural_key = k.natural_key
+left join {table} as v on v.version_id = h.version_id
+where k.integration = %s and k.stream = %s
+    and (k.was_visible <> k.is_visible or (k.is_visible and k.outcome = 'version'))
+order by k.natural_key
+"""
+
 COUNT_FEED = """
 select source_id, stream, count(*)
 from publish_key
