@@ -8,7 +8,8 @@
 
   Gives alias `placed`: source_location_id, location_id, timezone, business_date. Map and settings are valid on business
   dates, which they themselves decide: the latest row that has begun on the date *it* computes is in force, so that
-  around a change of settings every instant has exactly one date.
+  around a change of settings every instant has exactly one date. Until the first day of the next row has begun, its
+  own last day goes on: where days begin at six instead of four from the 31st on, half past four belongs to the 30th.
 #}
 {% macro place_in_business_day(rows, at, vendor_date='null::date') -%}
 {%- set date_by_row = 'coalesce(' ~ vendor_date ~ ', ' ~ local_business_date(at, 'setting.timezone', 'setting.day_start') ~ ')' -%}
@@ -17,7 +18,7 @@ left join lateral (
             setting.source_location_id,
             setting.location_id,
             setting.timezone,
-            {{ date_by_row }} as business_date
+            least({{ date_by_row }}, setting.valid_to - 1) as business_date
         from {{ ref('int_source_locations__dated') }} as setting
         where
             setting.source_id = {{ rows }}.source_id

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -53,21 +53,28 @@ class Sites:
 
         `timezone` and `day_start` are the vendor's own, used where no overrule covers the local date.
         """
-        return _by(self.overrides.get(site, ()), at) or _local(at, timezone, day_start)
+        return _latest_begun(self.overrides.get(site, ()), at, timezone, day_start)
 
     def settled_date(self, site: str, at: datetime) -> date:
         """Business date at a site of which the vendor tells neither time zone nor day start; by UTC, from four in the
         morning, where nobody else has told them."""
-        return _by(self.settled.get(site, ()), at) or _local(at, "UTC", timedelta(hours=4))
+        return _latest_begun(self.settled.get(site, ()), at, "UTC", timedelta(hours=4))
 
 
-def _by(settings: Sequence[SiteSetting], at: datetime) -> date | None:
-    """The date by the setting that is valid on it."""
-    for setting in settings:
-        found = _local(at, setting.timezone, setting.day_start)
-        if setting.valid_from <= found < setting.valid_to:
-            return found
-    return None
+def _latest_begun(settings: Sequence[SiteSetting], at: datetime, timezone: str, day_start: timedelta) -> date:
+    """The latest date that has begun at `at` by the setting that is valid on it, else by what else holds. So a day goes
+    on until the next one begins, also where the next one begins by another setting."""
+
+    def has_begun(day: date) -> bool:
+        for setting in settings:
+            if setting.valid_from <= day < setting.valid_to:
+                return _local(at, setting.timezone, setting.day_start) >= day
+        return _local(at, timezone, day_start) >= day
+
+    day = at.astimezone(UTC).date() + timedelta(days=1)  # no clock is further ahead
+    while not has_begun(day):
+        day -= timedelta(days=1)
+    return day
 
 
 def _local(at: datetime, timezone: str, day_start: timedelta) -> date:

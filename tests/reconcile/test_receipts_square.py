@@ -116,6 +116,18 @@ def test_what_people_decide_on_the_day_overrules() -> None:
     assert recorded("6ff06d", sites=Sites({"L168A8541199A": [late]}))["03-12", "returns"] == "4"
 
 
+def test_a_day_goes_on_until_the_next_begins() -> None:
+    """From 1 December days begin at five instead of four: half past four of that morning is still 30 November; and from
+    1 January at four again, when half past four is already the new day."""
+    december = SiteSetting(date(2024, 12, 1), date(2025, 1, 1), "America/New_York", timedelta(hours=5))
+    sites = Sites({"a": [december]})
+    at = [
+        sites.business_date("a", datetime.fromisoformat(instant), "America/New_York", timedelta(hours=4))
+        for instant in ("2024-12-01T09:30Z", "2024-12-01T10:30Z", "2025-01-01T08:30Z", "2025-01-01T09:30Z")
+    ]
+    assert at == [date(2024, 11, 30), date(2024, 12, 1), date(2024, 12, 31), date(2025, 1, 1)]
+
+
 def cash(amount: int, currency: str = "USD") -> dict[str, Any]:
     return {"amount": amount, "currency": currency}
 

@@ -7,7 +7,7 @@
 }}
 
 -- Which location a vendor's site is, and by which clock it lives, from a business date on: the map's validities cut by
--- those of the settings. The first row reaches back for ever. A handful of rows.
+-- those of the settings. The first row reaches back for ever, each until the next begins. A handful of rows.
 with mapped as (
 
     select
@@ -51,5 +51,6 @@ select
     case
         when row_number() over (partition by source_location_id order by valid_from) = 1 then '-infinity'
         else valid_from
-    end as valid_from
+    end as valid_from,
+    coalesce(lead(valid_from) over (partition by source_location_id order by valid_from), 'infinity') as valid_to
 from cut
