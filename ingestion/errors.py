@@ -28,6 +28,19 @@ class VendorError(LarderError):
         super().__init__(cause, turn="vendor", next_command=next_command)
 
 
+class OutageError(VendorError):
+    """The vendor itself is down or failing, whoever asks: unreachable, broken off, too slow, HTTP 500 and above."""
+
+
+class PutOffError(LarderError):
+    """The run's time is over. No fault of anybody's: what was not read is read in the next run."""
+
+    def __init__(self, next_command: str) -> None:
+        super().__init__(
+            "the run's time was over; the rest is read in the next one", turn="us", next_command=next_command
+        )
+
+
 class CredentialsError(LarderError):
     """The vendor refused the credentials."""
 

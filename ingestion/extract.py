@@ -1,21 +1,26 @@
 """Extraction: vendor → blocks, for one source or many, with cursors that move only with their block."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
-from ingestion import index
+from ingestion import backoff, index
 from ingestion.blocks import BlockStore
 from ingestion.data.spec import DataSpec
 from ingestion.errors import ConfigError, LarderError
 from ingestion.registry import spec_of
 from ingestion.run import Clock, Extraction, Options, Outcome, Progress, StreamResult
+from ingestion.side_by_side import SideBySide
 from ingestion.source import SourceRef, check_source
 from ingestion.spec import IntegrationSpec, Stream
 
-__all__ = ["Clock", "Options", "Outcome", "Progress", "StreamResult", "due", "extract_all", "extract_source", "worst"]
+__all__ = [
+    "Clock", "Options", "Outcome", "Progress", "StreamResult", "due", "extract_all", "extract_each", "extract_source",
+    "worst",
+]  # fmt: skip
 
 
 def extract_all(
@@ -28,24 +33,53 @@ def extract_all(
     workers: int = 4,
 ) -> list[StreamResult]:
     """Extract many sources side by side; the failure of one is in its results and stops no other."""
+    results: dict[int, list[StreamResult]] = {source.source_id: [] for source in sources}
+    for some in extract_each(sources, store, control_dsn, clock, options, workers=workers):
+        for result in some:
+            results[result.source.source_id].append(result)
+    return [result for of_source in results.values() for result in of_source]
+
+
+def extract_each(
+    sources: Sequence[SourceRef],
+    store: BlockStore,
+    control_dsn: str,
+    clock: Clock,
+    options: Options | None = None,
+    *,
+    workers: int = 4,
+) -> Iterator[list[StreamResult]]:
+    """`extract_all`, a source's results as soon as its turn is over; with `options.turn` a source can have several.
+
+    Sources are taken in turn between businesses and vendors (ingestion/turns.py). What is backing off, or of a vendor
+    whose breaker is open, is left alone unless `options.heed` is False.
+    """
     options = options or Options()
-    specs, results = _specs(sources)
+    specs, unreadable = _specs(sources)
+    for result in unreadable:
+        _note(control_dsn, result.source, [result], clock)
+        yield [result]
     try:
-        idle: set[int] = set() if options.force else _idle(specs, control_dsn, clock, options)
+        with closing(index.connect(control_dsn)) as conn:
+            waiting = _waiting(conn, specs, clock, options)
+            breakers = backoff.breakers(conn) if options.heed else {}
     except LarderError as error:
-        return [StreamResult(source, "", "failed", error=error) for source in sources]
-    busy = [source for source in sources if source.source_id in specs and source.source_id not in idle]
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        futures = [
-            pool.submit(extract_source, source, specs[source.source_id], store, control_dsn, clock, options)
-            for source in busy
-        ]
-    by_source = {source.source_id: future.result() for source, future in zip(busy, futures, strict=True)}
+        yield from ([StreamResult(source, "", "failed", error=error)] for source in sources)
+        return
+    todo = []
     for source in sources:
-        if source.source_id in idle:
+        if source.source_id in waiting:
             chosen = _chosen(specs[source.source_id], options)
-            by_source[source.source_id] = [StreamResult(source, stream.name, "not_due") for stream in chosen]
-    return results + [result for source in sources for result in by_source.get(source.source_id, [])]
+            yield [StreamResult(source, stream.name, waiting[source.source_id]) for stream in chosen]
+        elif source.source_id in specs:
+            todo.append(source)
+
+    def turn(source: SourceRef, streams: frozenset[str] | None) -> list[StreamResult]:
+        spec = specs[source.source_id]
+        theirs = options if streams is None else replace(options, streams=streams)
+        return extract_source(source, spec, store, control_dsn, clock, theirs)
+
+    yield from SideBySide(todo, turn, breakers, control_dsn, clock, options).results(workers)
 
 
 def _specs(sources: Sequence[SourceRef]) -> tuple[dict[int, IntegrationSpec], list[StreamResult]]:
@@ -59,23 +93,26 @@ def _specs(sources: Sequence[SourceRef]) -> tuple[dict[int, IntegrationSpec], li
     return specs, failed
 
 
-def _idle(
-    specs: Mapping[int, IntegrationSpec],
-    control_dsn: str,
-    clock: Clock,
-    options: Options,
-) -> set[int]:
-    """Sources with nothing due, found by one query: an idle cycle over thousands opens no connection for each."""
+def _waiting(
+    conn: Connection, specs: Mapping[int, IntegrationSpec], clock: Clock, options: Options
+) -> dict[int, Outcome]:
+    """Sources with nothing to ask now, found by two queries: an idle cycle over thousands opens no connection for
+    each."""
     now = clock()
-    with closing(index.connect(control_dsn)) as conn:
-        due_at = index.due_times(conn, list(specs))
-    return {
-        source_id
-        for source_id, spec in specs.items()
-        if not any(
-            index.is_due(due_at.get((source_id, stream.name)), stream.cadence, now) for stream in _chosen(spec, options)
-        )
-    }
+    due_at = {} if options.force else index.due_times(conn, list(specs))
+    held = backoff.backoffs(conn, list(specs)) if options.heed else {}
+    waiting: dict[int, Outcome] = {}
+    for source_id, spec in specs.items():
+        due = [
+            stream.name
+            for stream in _chosen(spec, options)
+            if options.force or index.is_due(due_at.get((source_id, stream.name)), stream.cadence, now)
+        ]
+        if not due:
+            waiting[source_id] = "not_due"
+        elif all(backoff.waits(held, source_id, stream, now) for stream in due):
+            waiting[source_id] = "backing_off"
+    return waiting
 
 
 def _chosen(spec: IntegrationSpec, options: Options) -> list[Stream]:
@@ -93,9 +130,16 @@ def extract_source(
     """Extract what is due of one source, stream by stream in the spec's order.
 
     `clock` is the vendor's: real time, or the sandbox's. A failing stream does not stop the next, unless settings or
-    credentials are to blame. Errors are in the results; nothing is raised for them.
+    credentials are to blame. Errors are in the results, and noted for the next time; nothing is raised for them.
     """
-    options = options or Options()
+    results = _extracted(source, spec, store, control_dsn, clock, options or Options())
+    _note(control_dsn, source, results, clock)
+    return results
+
+
+def _extracted(
+    source: SourceRef, spec: IntegrationSpec, store: BlockStore, control_dsn: str, clock: Clock, options: Options
+) -> list[StreamResult]:
     try:
         check_source(source, spec)
         unknown = sorted((options.streams or frozenset()) - {stream.name for stream in spec.streams})
@@ -113,12 +157,24 @@ def extract_source(
     except LarderError as error:
         return [StreamResult(source, "", "failed", error=error)]
     except psycopg2.Error as error:
-        failure = LarderError(
-            f"the control database failed while {source.label} was extracted: {' '.join(str(error).split())}",
-            turn="us",
-            next_command="larder status",
-        )
-        return [StreamResult(source, "", "failed", error=failure)]
+        return [StreamResult(source, "", "failed", error=_control_failed(source, error))]
+
+
+def _note(control_dsn: str, source: SourceRef, results: Sequence[StreamResult], clock: Clock) -> None:
+    """Remember who failed. Where the control database fails, that is what the results tell already."""
+    asked = {r.stream: r.error for r in results if r.outcome in ("block", "empty", "failed")}
+    if not asked or any(error is not None and error.turn == "us" for error in asked.values()):
+        return
+    with closing(index.connect(control_dsn)) as conn:
+        backoff.note(conn, source.source_id, asked, clock())
+
+
+def _control_failed(source: SourceRef, error: psycopg2.Error) -> LarderError:
+    return LarderError(
+        f"the control database failed while {source.label} was extracted: {' '.join(str(error).split())}",
+        turn="us",
+        next_command="larder status",
+    )
 
 
 def due(source: SourceRef, spec: IntegrationSpec, control_dsn: str, clock: Clock) -> list[str]:

@@ -18,7 +18,8 @@ from urllib3.exceptions import HTTPError
 
 from ingestion.blocks import HttpEvidence
 from ingestion.budget import Budget, shared_budget
-from ingestion.errors import ConfigError, CredentialsError, LarderError, VendorError
+from ingestion.errors import ConfigError, CredentialsError, LarderError, OutageError, PutOffError, VendorError
+from ingestion.limits import Until
 from ingestion.page import Page
 from ingestion.source import SourceRef, base_url_of, secret_values
 from ingestion.spec import (
@@ -34,12 +35,12 @@ from ingestion.spec import (
     Stream,
 )
 from ingestion.template import fill
+from ingestion.watchdog import pool, watched
 
 MAX_PAGE = 256 * 1024 * 1024
 _BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
-_pool = urllib3.PoolManager(
-    num_pools=64, maxsize=16, retries=False, timeout=urllib3.Timeout(connect=10, read=60), headers={}
-)
+_SLOWEST_ANSWER = 60.0  # seconds that any answer may take as a whole; with more patience, longer
+_pool = pool(num_pools=64, maxsize=16, retries=False, timeout=urllib3.Timeout(connect=10, read=60), headers={})
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,13 @@ class Client:
         source: SourceRef,
         *,
         patience: float = 300.0,
-        sleep: Callable[[float], None] = time.sleep,
+        until: Until | None = None,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """`patience`: seconds that one request may spend on waiting and retrying in all."""
-        self._spec, self._source, self._patience, self._sleep = spec, source, patience, sleep
+        """`patience`: seconds that one request may spend on waiting and retrying in all; `until`: the run's end."""
+        self._spec, self._source, self._patience = spec, source, patience
+        self._until = until or Until()
+        self._sleep = sleep or self._until.sleep
         self._secrets = secret_values(source, spec)
         self.base_url = base_url_of(source, spec)
         settings = {f"config.{name}": source.config.get(name, "") for name in spec.config}
@@ -106,6 +110,7 @@ class Client:
         )
         self._tokens = _TokenCache.of(fingerprint)
         self._requests = self._retries = 0
+        self._busy = 0.0  # seconds from requests to the ends of their answers
         self._statuses: Counter[str] = Counter()
         self._first = self._last = ""
 
@@ -127,16 +132,20 @@ class Client:
         """The vendor's good answer.
 
         Raises VendorError (unreachable, throttled or failing beyond patience, unreadable), CredentialsError (refused),
-        ConfigError (a request the vendor will never accept), CursorExpiredError.
+        ConfigError (a request the vendor will never accept), CursorExpiredError, PutOffError (the run is over).
         """
         waited, attempt, logins = 0.0, 0, 0
         public = self._public(request)
         self._first = self._first or public
         self._last = public
         while True:
+            if self._until.over:
+                raise PutOffError(self._source.extract_command)
+            busy = self._busy
             problem, wait = self._try(request, public)
             if isinstance(problem, Page):
                 return problem
+            waited += self._busy - busy
             if isinstance(problem, CredentialsError) and self._takes_tokens and logins == 0:
                 logins += 1
                 self._tokens.forget()
@@ -145,8 +154,10 @@ class Client:
                 raise problem
             attempt += 1
             seconds = wait or random.uniform(0.2, 1) * min(_LONGEST_BACKOFF, _BACKOFF * 2**attempt)
+            if self._until.left <= seconds < self._patience - waited:
+                raise PutOffError(self._source.extract_command)  # it might have been answered yet
             if waited + seconds > self._patience:
-                raise VendorError(
+                raise (OutageError if isinstance(problem, OutageError) else VendorError)(
                     f"{problem.cause}; gave up after {attempt} tries and {waited:.0f} s of waiting"
                     + (f" (the vendor asks for {wait:.0f} s more)" if wait else ""),
                     next_command=self._source.extract_command,
@@ -165,6 +176,8 @@ class Client:
             answer = self._exchange(self._signed(request))
         except HTTPError as error:
             return self._unreachable(error), 0.0
+        except OutageError as error:
+            return error, 0.0
         except _LoginThrottledError as error:
             cause = f"{self._spec.title} throttles the login of {self._source.label}"
             return VendorError(cause, next_command=again), error.wait
@@ -195,11 +208,13 @@ class Client:
                 ),
                 None,
             )
-        return VendorError(f"{public} failed (HTTP {answer.status}){said}", next_command=again), 0.0
+        return OutageError(f"{public} failed (HTTP {answer.status}){said}", next_command=again), 0.0
 
     def _exchange(self, request: Request) -> _Answer:
         wait = self._budget.reserve()
         if wait > 0:
+            if wait >= self._until.left:
+                raise PutOffError(self._source.extract_command)
             self._sleep(wait)
         self._requests += 1
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **self._headers, **request.headers}
@@ -210,6 +225,20 @@ class Client:
         elif request.body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(request.body).encode()
+        started, slowest = time.monotonic(), max(_SLOWEST_ANSWER, self._patience)
+        try:
+            with watched(min(slowest, self._until.left)) as watch:
+                answer = self._read(request, body, headers)
+        except HTTPError:
+            if not watch.late:
+                raise
+        finally:
+            self._busy += time.monotonic() - started
+        if watch.late:  # also an answer that seems whole: where it says no length, it ends with its connection
+            raise PutOffError(self._source.extract_command) if self._until.over else self._too_slow(slowest)
+        return answer
+
+    def _read(self, request: Request, body: bytes | None, headers: Mapping[str, str]) -> _Answer:
         response = _pool.request(
             request.method, request.address, body=body, headers=headers, preload_content=False, redirect=False
         )
@@ -326,10 +355,16 @@ class Client:
             next_command=self._source.check_command,
         )
 
-    def _unreachable(self, error: HTTPError) -> VendorError:
+    def _too_slow(self, seconds: float) -> OutageError:
+        return OutageError(
+            f"{self._spec.title} at {self.base_url} did not come to the end of its answer in {seconds:.0f} s",
+            next_command=self._source.extract_command,
+        )
+
+    def _unreachable(self, error: HTTPError) -> OutageError:
         detail = self._without_secrets(" ".join(str(error).split()))
         what = "broke off its answer" if _broke_off(error) else "cannot be reached"
-        return VendorError(
+        return OutageError(
             f"{self._spec.title} at {self.base_url} {what}: {detail}", next_command=self._source.extract_command
         )
 

@@ -7,6 +7,7 @@ from psycopg2.extensions import connection as Connection
 
 from ingestion import drift, index
 from ingestion.blocks import BlockStore, Manifest
+from ingestion.gate import GateClosedError
 from ingestion.load import Progress, load_blocks
 from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
@@ -45,6 +46,8 @@ def load_and_mark(
     result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
     index.mark_loaded(control, result.loaded_block_ids)
     for failure in result.failures:
+        if isinstance(failure.error, GateClosedError):
+            continue  # a business on its way: nothing failed
         index.mark_failed(control, failure.block_ids, failure.error)
     of_block = {manifest.block_id: manifest for manifest in manifests}
     for block in sorted(result.blocks, key=lambda block: block.block_id):  # as they were extracted

@@ -1,20 +1,22 @@
 """One run over one source's streams, window by window, each batch of sites from its own position."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from psycopg2.extensions import connection as Connection
 
-from ingestion import cursors, index
+from ingestion import backoff, cursors, index
 from ingestion.blocks import BlockStore, Manifest, Window
+from ingestion.cadence import next_due
 from ingestion.cursors import Position, Span
 from ingestion.draft import Draft
-from ingestion.errors import ConfigError, CredentialsError, LarderError, VendorError
+from ingestion.errors import ConfigError, CredentialsError, LarderError, PutOffError, VendorError
 from ingestion.http import Client, CursorExpiredError
+from ingestion.limits import Until
 from ingestion.nested import NestedLists
 from ingestion.page import Page
 from ingestion.paging import Pager, TooManyError
@@ -28,7 +30,8 @@ _RESTARTS = 3  # of a window whose page cursor expired
 
 Clock = Callable[[], datetime]
 Progress = Callable[[SourceRef, str, int], None]  # source, stream, records so far
-Outcome = Literal["block", "empty", "failed", "not_due", "busy"]
+# put_off: the run's time was over. backing_off, breaker: it, or its vendor, is left alone for a while.
+Outcome = Literal["block", "empty", "failed", "not_due", "busy", "put_off", "backing_off", "breaker"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class StreamResult:
     retries: int = 0
     seconds: float = 0.0
     error: LarderError | None = None
+    more: bool = False  # its turn was over, or the run: there is more to read
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ class Options:
 
     streams: frozenset[str] | None = None  # None: all
     force: bool = False  # also what is not due
+    heed: bool = True  # leave alone what is backing off
     patience: float = 300.0
+    turn: float | None = None  # seconds of reading after which a stream lets others go first, at a block's end
+    until: Until = field(default_factory=Until)  # the end of the whole run
     progress: Progress | None = None
     max_records: int = MAX_RECORDS
 
@@ -78,7 +85,7 @@ class Extraction:
             clock,
             options,
         )
-        self.client = Client(spec, source, patience=options.patience)
+        self.client = Client(spec, source, patience=options.patience, until=options.until)
         self._values: dict[tuple[str, str], list[str]] = {}  # (stream, field) → what this run read there
 
     def run(self) -> list[StreamResult]:
@@ -89,12 +96,14 @@ class Extraction:
                 next_command=self.source.extract_command,
             )
         due_now = index.due_streams(self.conn, self.source.source_id, self.spec, self.clock())
+        held = backoff.backoffs(self.conn, [self.source.source_id])
         results: list[StreamResult] = []
         for stream in self.spec.streams:
             if self.options.streams is not None and stream.name not in self.options.streams:
                 continue
-            if not self.options.force and stream not in due_now:
-                results.append(StreamResult(self.source, stream.name, "not_due"))
+            idle = idle_outcome(self.source, stream, stream in due_now, held, self.options, self.clock())
+            if idle is not None:
+                results.append(StreamResult(self.source, stream.name, idle, more=idle == "put_off"))
                 continue
             results.append(self._one(stream))
             if isinstance(results[-1].error, CredentialsError) and all(result.error for result in results):
@@ -161,12 +170,32 @@ class Extraction:
         return Pager(self.client, stream.paging, count, self.source.extract_command, both_ways=stream.complete)
 
 
+def idle_outcome(
+    source: SourceRef,
+    stream: Stream,
+    due: bool,
+    held: Mapping[tuple[int, str], backoff.Backoff],
+    options: Options,
+    now: datetime,
+) -> Outcome | None:
+    """Why a stream is not asked now; None: it is."""
+    if not options.force and not due:
+        return "not_due"
+    if options.heed and backoff.waits(held, source.source_id, stream.name, now):
+        return "backing_off"
+    return "put_off" if options.until.over else None
+
+
 def opens_at(spec: IntegrationSpec, now: datetime) -> datetime | None:
     """When a vendor with allowed hours may be asked next; None: now."""
     if spec.allowed_hours is None:
         return None
     opening = spec.allowed_hours.opens_at(now)
     return None if opening == now else opening
+
+
+class _TurnOver(Exception):
+    """No error: a block is done, and others wait."""
 
 
 class StreamRun:
@@ -193,6 +222,14 @@ class StreamRun:
         self.records = self.requests = self.retries = 0
         self.error: LarderError | None = None
         self.started_at = datetime.now(UTC)
+        self.more = False
+        self._began = time.monotonic()
+
+    @property
+    def _over(self) -> bool:
+        """Whether to stop at the next block's end; the cursor is there, and the stream stays due."""
+        turn = self.x.options.turn
+        return self.x.options.until.over or (turn is not None and time.monotonic() - self._began > turn)
 
     def read_all(self) -> None:
         """Read every batch of sites up to now. The failure of one batch stops no other."""
@@ -200,6 +237,9 @@ class StreamRun:
         finished = True
         try:
             batches = cursors.batches(self.stream, self.cursor, self.x.sites(self.stream))
+        except PutOffError:
+            self.more = True
+            return
         except LarderError as error:
             self._fail(error)
             return
@@ -212,8 +252,13 @@ class StreamRun:
                     if opens_at(self.x.spec, self.x.clock()) is not None:
                         finished = False  # the rest when the vendor opens again; the stream stays due
                         break
+                    if read and self._over:
+                        raise _TurnOver
                     position = self._read_span(sites, position, span)
                     read += 1
+            except (_TurnOver, PutOffError):
+                self.more = True
+                break
             except LarderError as error:
                 self._fail(error)
                 if isinstance(error, CredentialsError) and not read:
@@ -221,10 +266,11 @@ class StreamRun:
             except OSError as error:
                 self._fail(self._unwritable(error))
                 break
+        finished = finished and not self.more
         if finished and cursors.is_sweep_due(self.stream, self.cursor, now) and opens_at(self.x.spec, now) is None:
             self._sweep(now)
-        if self.error is None and finished:
-            index.set_read(self.x.conn, *self.key, now, now + self.stream.cadence)
+        if self.error is None and finished and not self.more:
+            index.set_read(self.x.conn, *self.key, now, next_due(*self.key, self.stream.cadence, now))
 
     def _sweep(self, now: datetime) -> None:
         """Read the stream whole, whatever became of its windows: the cursor stays where they left it."""
@@ -232,6 +278,8 @@ class StreamRun:
         self.stream = stream.as_snapshot
         try:
             self._read_span(tuple(self.x.sites(stream)), Position(), Span(None, None, now))
+        except PutOffError:
+            self.more = True
         except LarderError as error:
             self._fail(error)
         except OSError as error:
@@ -248,7 +296,8 @@ class StreamRun:
 
     def result(self) -> StreamResult:
         """What came of it."""
-        outcome: Outcome = "failed" if self.error else "block" if self.manifests else "empty"
+        nothing: Outcome = "put_off" if self.more else "empty"
+        outcome: Outcome = "failed" if self.error else "block" if self.manifests else nothing
         return StreamResult(
             source=self.x.source,
             stream=self.stream.name,
@@ -259,6 +308,7 @@ class StreamRun:
             requests=self.requests,
             retries=self.retries,
             error=self.error,
+            more=self.more,
         )
 
     def _fail(self, error: LarderError) -> None:
@@ -323,8 +373,8 @@ class StreamRun:
         found: dict[str, dict[str, None]] = {field: {} for field in wanted}
         for call in requests:
             for page in self.pager.pages(call.request):
-                for field in wanted:
-                    found[field].update(dict.fromkeys(field_values(page, self.stream, self.x.spec, field)))
+                for name in wanted:
+                    found[name].update(dict.fromkeys(field_values(page, self.stream, self.x.spec, name)))
                 content, count = lines.of(page, call.context)
                 if count:
                     self.draft.append(content, count)
@@ -335,11 +385,13 @@ class StreamRun:
                     cut = lines.cut()
                     self._commit(sites, replace(span, start=start, end=cut, resume=cut), lines)
                     start, self.cut_at = cut, Position(cut, frozenset(lines.overlap(cut)))
+                    if self._over:
+                        raise _TurnOver
                 if lines.passed:
                     break
         self._finish(sites, replace(span, start=start), lines)
-        for field in wanted:
-            self.x.remember(self.stream, field, found[field])
+        for name in wanted:
+            self.x.remember(self.stream, name, found[name])
         return Position(span.resume, frozenset(lines.overlap(span.resume)))
 
     def _wanted(self) -> list[str]:

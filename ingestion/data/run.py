@@ -10,7 +10,9 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from ingestion import index
+from ingestion.backoff import backoffs
 from ingestion.blocks import BlockStore, HttpEvidence, Window
+from ingestion.cadence import next_due
 from ingestion.data import definitions
 from ingestion.data.database import Database, Table
 from ingestion.data.entities import Type
@@ -21,7 +23,7 @@ from ingestion.data.spec import MAPPING, PATH, stream_of
 from ingestion.data.values import text_of
 from ingestion.draft import Draft
 from ingestion.errors import ConfigError, CredentialsError, DataError, LarderError
-from ingestion.run import MAX_BYTES, Options, StreamResult
+from ingestion.run import MAX_BYTES, Options, StreamResult, idle_outcome
 from ingestion.source import SourceRef
 from ingestion.spec import IntegrationSpec, Stream
 
@@ -78,12 +80,14 @@ class DataExtraction:
     def run(self) -> list[StreamResult]:
         """Read what is due, stream by stream."""
         due = index.due_streams(self.conn, self.source.source_id, self.spec, self.clock())
-        results = []
+        held = backoffs(self.conn, [self.source.source_id])
+        results: list[StreamResult] = []
         for stream in self.spec.streams:
             if self.options.streams is not None and stream.name not in self.options.streams:
                 continue
-            if not self.options.force and stream not in due:
-                results.append(StreamResult(self.source, stream.name, "not_due"))
+            idle = idle_outcome(self.source, stream, stream in due, held, self.options, self.clock())
+            if idle is not None:
+                results.append(StreamResult(self.source, stream.name, idle, more=idle == "put_off"))
                 continue
             results.append(self._one(stream, lambda run: run.read()))
         if self.tables:
@@ -151,7 +155,7 @@ class _Run:
         else:
             self._database(rows[0])
         if self.error is None:
-            index.set_read(self.x.conn, *self.key, self.now, self.now + self.stream.cadence)
+            index.set_read(self.x.conn, *self.key, self.now, next_due(*self.key, self.stream.cadence, self.now))
 
     def fail(self, error: LarderError) -> None:
         """Note what went wrong; the cursor stays where its last block left it."""
