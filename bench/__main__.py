@@ -13,6 +13,8 @@ from pathlib import Path
 from bench.integrations import PAGE, discovery, parses, reading
 from bench.loads import BUSINESS, make_blocks, measure, median, server
 from bench.measure import Cost
+from bench.migrations import BUILD_SECONDS, measure_migrations
+from bench.migrations import rows as rows_of_migrations
 from bench.moves import measure_moves
 from bench.moves import rows as rows_of_moves
 from bench.shards import measure_shards
@@ -21,7 +23,7 @@ from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "integrations", "shards", "moves", "facets")
+PARTS = ("loads", "way", "integrations", "shards", "migrations", "moves", "facets")
 MANY = 400  # integrations
 FLIPS = 40
 WAYS = {
@@ -55,6 +57,8 @@ def main() -> None:
         integrations(out, given.orders, max(5, given.runs))
     if "shards" in parts:
         shards(out)
+    if "migrations" in parts:
+        migrations(out)
     if "moves" in parts:
         with _home() as home:
             print("… a business on its way", file=sys.stderr, flush=True)
@@ -145,6 +149,16 @@ def shards(out: Output) -> None:
     with _home() as home:
         print("… a shard with three vendors, and one with all", file=sys.stderr, flush=True)
         out.table(rows_of_shards(measure_shards(home)), "cycles of two shards; the same three vendors trade")
+
+
+def migrations(out: Output) -> None:
+    """Fifty shards brought to the newest schema, and readers beside a migration that waits."""
+    with _home() as home:
+        print("… migrations of fifty shards", file=sys.stderr, flush=True)
+        found = measure_migrations(home)
+    out.table(rows_of_migrations(found), f"{found.files} migrations on {found.shards} databases of one server")
+    waits = "; ".join(f"{name} {seconds * 1000:,.0f} ms" for name, seconds in found.longest_read.items())
+    out.say(f"longest wait of a reader while a migration waits for a build of {BUILD_SECONDS:.0f} s: {waits}\n")
 
 
 def facets(out: Output, sizes: Sequence[int], picture: bool) -> None:

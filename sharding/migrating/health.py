@@ -8,7 +8,6 @@ import psycopg2
 from psycopg2 import sql
 
 from sharding.errors import LarderError
-from sharding.migrate import unusable
 from sharding.model import Shard
 
 
@@ -19,9 +18,8 @@ def require_healthy(shard: Shard) -> None:
         LarderError: turn `us`: what is not so.
     """
     with closing(psycopg2.connect(shard.dsn, application_name="larder migrate")) as connection:
-        reason = unusable(connection, shard.schema("keys"))
         try:
-            reason = reason or _first_fault(connection, shard)
+            reason = _first_fault(connection, shard)
         except psycopg2.Error as error:
             reason = " ".join(str(error).split())
         finally:

@@ -12,7 +12,16 @@ import psycopg2
 import pytest
 
 from sharding.errors import LarderError
-from sharding.migrate import MIGRATIONS, Drift, control_drift, migrate_control, migrate_shard, shard_drift
+from sharding.migrate import (
+    MIGRATIONS,
+    Drift,
+    Locks,
+    StayedLockedError,
+    control_drift,
+    migrate_control,
+    migrate_shard,
+    shard_drift,
+)
 from sharding.model import Shard
 from sharding.provision import READER, allow_reader_login, create_database, provision_shard
 from tests.conftest import Server
@@ -84,6 +93,56 @@ def test_two_at_once_migrate_once(empty: Shard) -> None:
     with ThreadPoolExecutor(2) as pool:
         applied = list(pool.map(lambda _: migrate_shard(empty), range(2)))
     assert sorted(applied) == [[], SHIPPED]
+
+
+def test_readers_do_not_wait_behind_a_migration_that_waits(shard: Shard, folder: Path) -> None:
+    (folder / "shard" / "9001_first.sql").write_text("create table {raw}.first (n int)")
+    (folder / "shard" / "9002_wider.sql").write_text("alter table {keys}.route add column wider int")
+    with closing(psycopg2.connect(shard.dsn)) as build, build.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("select * from keys.route")  # a long build: its lock lasts until its transaction ends
+        with pytest.raises(StayedLockedError, match="stays locked by others") as caught:
+            migrate_shard(shard, folder, Locks(timeout=0.1, patience=0.5))
+        assert caught.value.turn == "us"
+        assert shard_drift(shard, folder).missing == ("9002",) and not exists(shard, "keys.wider")
+        waiting = pool.submit(migrate_shard, shard, folder, Locks(timeout=0.1, patience=60))
+        with closing(psycopg2.connect(shard.dsn)) as reader, reader.cursor() as reads:
+            reader.autocommit = True
+            reads.execute("set lock_timeout = '20s'")  # a migration that queued would hold the reader for a minute
+            for _ in range(20):
+                reads.execute("select count(*), pg_sleep(0.02) from keys.route")
+        assert not waiting.done()
+        build.rollback()
+        assert waiting.result(timeout=60) == ["9002"]
+
+
+def test_an_index_is_made_beside_writers_outside_a_transaction(shard: Shard, folder: Path) -> None:
+    text = """-- outside a transaction
+drop index concurrently if exists {keys}.names_once;
+create unique index concurrently names_once on {keys}.route (name);  -- a comment; with a semicolon
+create table if not exists {raw}.also (n int);
+"""
+    (folder / "shard" / "9001_index.sql").write_text(text)
+    (folder / "shard" / "9002_next.sql").write_text("create table {raw}.next (n int)")
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("insert into keys.route (business, name, display_name) values (1, 'x', 'x'), (2, 'x', 'x')")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        migrate_shard(shard, folder)
+    assert exists(shard, "keys.names_once") and not exists(shard, "raw.also")  # as a kill would leave it: not valid
+    assert shard_drift(shard, folder).missing == ("9001", "9002")
+    with closing(psycopg2.connect(shard.dsn)) as writer, writer.cursor() as cursor:
+        cursor.execute("update keys.route set name = 'y' where business = 2")
+        writer.commit()
+        assert migrate_shard(shard, folder) == ["9001", "9002"]
+        cursor.execute("select indisvalid from pg_index where indexrelid = 'keys.names_once'::regclass")
+        assert cursor.fetchone() == (True,)
+
+
+def test_a_number_that_comes_too_late_is_refused(shard: Shard, folder: Path) -> None:
+    (folder / "shard" / "9002_mine.sql").write_text("create table {raw}.mine (n int)")
+    assert migrate_shard(shard, folder) == ["9002"]
+    (folder / "shard" / "9001_yours.sql").write_text("create table {raw}.yours (n int)")
+    with pytest.raises(LarderError, match="9001 comes before 9002"):
+        migrate_shard(shard, folder)
 
 
 def test_shards_of_one_server_are_provisioned_side_by_side(make_shard: Callable[..., Shard]) -> None:
