@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ingestion.blocks import BlockStore
     from sharding.catalogue import Catalogue
     from sharding.router import Router
 
@@ -35,6 +36,13 @@ class Context:
         from sharding.router import Router
 
         return Router(self.catalogue)
+
+    @cached_property
+    def store(self) -> BlockStore:
+        """The blocks of this installation, and the object store that they are copied to."""
+        from ingestion.blocks import BlockStore
+
+        return BlockStore(self.settings.block_store, self.settings.block_remote)
 
     @cached_property
     def clock(self) -> Callable[[], datetime]:

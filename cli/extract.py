@@ -26,7 +26,6 @@ def extract(
     as_json: JsonFlag = False,
 ) -> None:
     """Read what is due from the vendors into blocks. The failure of one source stops no other."""
-    from ingestion.blocks import BlockStore
     from ingestion.extract import Options, extract_all, worst
     from orchestration.sources import source_ref
     from sharding.errors import LarderError
@@ -55,10 +54,10 @@ def extract(
             bar.advance(records - done.get((ref.source_id, name), 0), f"{ref.label} {name}")
             done[(ref.source_id, name)] = records
 
-        options = Options(frozenset(stream) if stream else None, force, patience, progress)
+        options = Options(frozenset(stream) if stream else None, force, patience=patience, progress=progress)
         results: list[StreamResult] = extract_all(
             refs,
-            BlockStore(context.settings.block_store),
+            context.store,
             context.catalogue.dsn,
             context.clock,
             options,

@@ -24,7 +24,6 @@ def load(
     as_json: JsonFlag = False,
 ) -> None:
     """Load pending blocks. What fails of one block, business or shard stops no other."""
-    from ingestion.blocks import BlockStore
     from ingestion.errors import LarderError
     from ingestion.pending import load_pending
     from ingestion.registry import discover
@@ -34,7 +33,7 @@ def load(
     context, out = get_context(), Output(as_json)
     catalogue = context.catalogue
     chosen = [catalogue.source(source)] if source else catalogue.sources(business=business, shard=shard)
-    store, specs = BlockStore(context.settings.block_store), discover()
+    store, specs = context.store, discover()
     rows: list[dict[str, Any]] = []
     errors: list[LarderError | ShardingError] = []
     for target in sorted({one.shard for one in chosen}):

@@ -75,7 +75,6 @@ def retry(
 ) -> None:
     """Check records again with today's integration and code, and load those that pass."""
     from ingestion import index, quarantine
-    from ingestion.blocks import BlockStore
     from ingestion.registry import discover
 
     context, out = get_context(), Output(as_json)
@@ -98,7 +97,7 @@ def retry(
             if not ids:
                 continue
             result = quarantine.retry(
-                at.dsn, at.schemas, ids, find, BlockStore(context.settings.block_store), discover()
+                at.dsn, at.schemas, ids, find, context.store, discover()
             )
             tried, still = result.total("records"), result.total("quarantined")
             rows.append({"shard": name, "tried": tried, "loaded": tried - still, "still in quarantine": still})
