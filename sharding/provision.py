@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.instances import instance_dsn
-from sharding.migrate import migrate_control, migrate_shard
+from sharding.migrate import MIGRATIONS, Locks, migrate_control, migrate_shard
 from sharding.model import Instance, Shard, postgres_url
 from sharding.settings import Settings
 
@@ -41,10 +42,10 @@ def provision_control(instance: Instance, settings: Settings) -> str:
     return dsn
 
 
-def provision_shard(shard: Shard) -> list[str]:
+def provision_shard(shard: Shard, folder: Path = MIGRATIONS, locks: Locks | None = None) -> list[str]:
     """Create a shard's database and schemas at the newest version; returns the revisions applied now."""
     create_database(_maintenance(shard), shard.database)
-    applied = migrate_shard(shard)
+    applied = migrate_shard(shard, folder, locks)
     _grant_reader(shard)
     return applied
 

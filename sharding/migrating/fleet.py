@@ -18,11 +18,12 @@ import psycopg2
 
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
-from sharding.migrate import MIGRATIONS, Drift, Locks, StayedLockedError, migrate_shard, shard_drift, version_of
+from sharding.migrate import MIGRATIONS, Drift, Locks, StayedLockedError, shard_drift, version_of
 from sharding.migrating import record
 from sharding.migrating.files import files_of, fingerprint
 from sharding.migrating.health import require_healthy
 from sharding.model import Shard
+from sharding.provision import provision_shard
 
 WORKERS = 4
 
@@ -169,7 +170,7 @@ def _migrate(shard: Shard, before: Sequence[str], locks: Locks | None, folder: P
         return Outcome(shard.name, state, applied, time.monotonic() - began, said)
 
     try:
-        migrate_shard(shard, folder, locks)
+        provision_shard(shard, folder, locks)  # roles that a migration needs come before it, rights after it
     except StayedLockedError as error:
         return ended("locked", error)
     except psycopg2.OperationalError as error:
