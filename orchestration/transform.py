@@ -26,6 +26,8 @@ from sharding.model import Shard
 
 State = Literal["built", "skipped", "failed"]
 LEASE = 19453  # advisory lock class of "a build runs on this shard"
+LEASED = "another build runs here"
+NOTHING_NEW = "nothing new"
 
 
 @dataclass(frozen=True)
@@ -83,19 +85,23 @@ class Transform:
         with ExitStack() as leases:
             open_shards: dict[str, tuple[Target, Connection, Look]] = {}
             for target in targets:
-                outcome = self._open(target, choice, code, now, leases, (read or {}).get(target.name, {}))
-                if isinstance(outcome, ShardBuild):
-                    yield outcome
+                held = hold(target, leases)
+                if isinstance(held, ShardBuild):
+                    yield held
+                    continue
+                seen = open_shard(target, held, choice, code, now, (read or {}).get(target.name, {}))
+                if isinstance(seen, ShardBuild):
+                    yield seen
                 else:
-                    open_shards[target.name] = (target, *outcome)
+                    open_shards[target.name] = (target, held, seen)
             if not open_shards:
                 return
-            jobs = [_job(target, choice, seen) for target, _, seen in open_shards.values()]
+            jobs = [job_of(target, choice, seen) for target, _, seen in open_shards.values()]
             workers = Workers(self.project_dir, self.work_dir, self.workers, self.threads, self.deadline)
             with workers:
                 for result in workers.run(jobs, progress):
                     target, conn, seen = open_shards[result.shard]
-                    yield self._close(target, conn, seen, result, choice, code, now)
+                    yield close_shard(target, conn, seen, result, choice, code, now)
 
     def due(self, targets: Sequence[Target]) -> dict[str, str]:
         """Shard → why it would be built now, without building. A shard that cannot be reached is not due."""
@@ -113,76 +119,80 @@ class Transform:
                 reasons[target.name] = seen.reason
         return reasons
 
-    def _open(
-        self,
-        target: Target,
-        choice: Choice,
-        code: str,
-        now: datetime,
-        leases: ExitStack,
-        read: Mapping[tuple[int, str], datetime],
-    ) -> ShardBuild | tuple[Connection, Look]:
-        started = time.monotonic()
 
-        def ended(state: State, reason: str) -> ShardBuild:
-            return ShardBuild(target.name, state, reason, wall_seconds=time.monotonic() - started)
+def hold(target: Target, leases: ExitStack) -> Connection | ShardBuild:
+    """A connection that holds the shard's lease until `leases` ends; or why there is none."""
+    started = time.monotonic()
 
-        try:
-            conn = connect(target)
-            leases.callback(conn.close)
-            if reason := unusable(conn, target.schema("keys")):
-                return ended("failed", f"{reason}; next: larder shard migrate --only {target.name}")
-            with conn, conn.cursor() as cur:
-                cur.execute("select pg_try_advisory_lock(%s, hashtext(%s))", (LEASE, target.namespace))
-                free = (cur.fetchone() or (False,))[0]
-            if not free:
-                return ended("skipped", "another build runs here")
-            tick(conn, target.schema, now, each_hour=True)
-            tell_read_through(conn, target.schema, read)
+    def ended(state: State, reason: str) -> ShardBuild:
+        return ShardBuild(target.name, state, reason, wall_seconds=time.monotonic() - started)
+
+    try:
+        conn = connect(target)
+        leases.callback(conn.close)
+        if reason := unusable(conn, target.schema("keys")):
+            return ended("failed", f"{reason}; next: larder shard migrate --only {target.name}")
+        with conn, conn.cursor() as cur:
+            cur.execute("select pg_try_advisory_lock(%s, hashtext(%s))", (LEASE, target.namespace))
+            free = (cur.fetchone() or (False,))[0]
+    except psycopg2.Error as error:
+        return ended("failed", _one_line(error))
+    return conn if free else ended("skipped", LEASED)
+
+
+def open_shard(
+    target: Target,
+    conn: Connection,
+    choice: Choice,
+    code: str,
+    now: datetime,
+    read: Mapping[tuple[int, str], datetime],
+) -> Look | ShardBuild:
+    """Tell the shard the time and how far its vendors were read, and look what is new; or why nothing is built."""
+    started = time.monotonic()
+    try:
+        tick(conn, target.schema, now, each_hour=True)
+        tell_read_through(conn, target.schema, read)
+        seen = look(conn, target.schema, code, now)
+        if choice.partial or choice.full_refresh or choice.force:
+            seen = replace(seen, whole="asked for")
+        if seen.reason is None:
+            conn.close()
+            return ShardBuild(target.name, "skipped", NOTHING_NEW, wall_seconds=time.monotonic() - started)
+        tick(conn, target.schema, now, each_hour=False)
+        if not seen.whole:
             seen = look(conn, target.schema, code, now)
-            if choice.partial or choice.full_refresh or choice.force:
-                seen = replace(seen, whole="asked for")
-            if seen.reason is None:
-                conn.close()
-                return ended("skipped", "nothing new")
-            tick(conn, target.schema, now, each_hour=False)
-            if not seen.whole:
-                seen = look(conn, target.schema, code, now)
-        except psycopg2.Error as error:
-            return ended("failed", _one_line(error))
-        return conn, seen
-
-    def _close(
-        self,
-        target: Target,
-        conn: Connection,
-        seen: Look,
-        result: BuildResult,
-        choice: Choice,
-        code: str,
-        now: datetime,
-    ) -> ShardBuild:
-        reason, wall = seen.reason or "", result.wall_seconds
-        try:
-            # Models bear their own marks; what has none (views) must be good before the project counts as handed over.
-            if seen.whole and not choice.partial and result.error is None:
-                undone = [n for n in result.models if n.status not in GOOD]
-                if all(n.follows or n.kind == "python" for n in undone):
-                    set_mark(conn, target.schema, seen, code, [n.name for n in undone if n.follows])
-            asked = (seen.whole or seen.new_day) and not choice.partial and result.error is None
-            if asked and all(n.status in GOOD for n in result.python):
-                set_day(conn, target.schema, now)
-            tidy_catalog(conn)
-            conn.close()  # gives the lease back
-        except psycopg2.Error as error:
-            return ShardBuild(target.name, "failed", _one_line(error), result, wall)
-        if not result.ok:
-            first = result.error or f"{result.failed[0].name}: {result.failed[0].message}"
-            return ShardBuild(target.name, "failed", _one_line(first), result, wall)
-        return ShardBuild(target.name, "built", reason, result, wall)
+    except psycopg2.Error as error:
+        return ShardBuild(target.name, "failed", _one_line(error), wall_seconds=time.monotonic() - started)
+    return seen
 
 
-def _job(target: Target, choice: Choice, seen: Look) -> Job:
+def close_shard(
+    target: Target, conn: Connection, seen: Look, result: BuildResult, choice: Choice, code: str, now: datetime
+) -> ShardBuild:
+    """Note what was built, and give the lease back."""
+    reason, wall = seen.reason or "", result.wall_seconds
+    try:
+        # Models bear their own marks; what has none (views) must be good before the project counts as handed over.
+        if seen.whole and not choice.partial and result.error is None:
+            undone = [n for n in result.models if n.status not in GOOD]
+            if all(n.follows or n.kind == "python" for n in undone):
+                set_mark(conn, target.schema, seen, code, [n.name for n in undone if n.follows])
+        asked = (seen.whole or seen.new_day) and not choice.partial and result.error is None
+        if asked and all(n.status in GOOD for n in result.python):
+            set_day(conn, target.schema, now)
+        tidy_catalog(conn)
+        conn.close()  # gives the lease back
+    except psycopg2.Error as error:
+        return ShardBuild(target.name, "failed", _one_line(error), result, wall)
+    if not result.ok:
+        first = result.error or f"{result.failed[0].name}: {result.failed[0].message}"
+        return ShardBuild(target.name, "failed", _one_line(first), result, wall)
+    return ShardBuild(target.name, "built", reason, result, wall)
+
+
+def job_of(target: Target, choice: Choice, seen: Look) -> Job:
+    """What dbt is to do."""
     if choice.partial:
         return Job(target, None, False, choice.select, choice.exclude, choice.python, choice.full_refresh, choice.tests)
     stale = None if seen.whole else tuple(seen.stale)
@@ -206,6 +216,7 @@ def connect(target: Target) -> Connection:
         dbname=target.database,
         connect_timeout=5,
         application_name="larder transform",
+        options="-c client_connection_check_interval=5s",  # whoever is ended leaves no query behind that waits
     )
 
 
