@@ -21,6 +21,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as PgConnection
 
+from sharding.access.roles import arrange, ensure_roles
 from sharding.errors import LarderError
 from sharding.migrating.files import MIGRATIONS, Kind, Migration, files_of
 from sharding.model import Shard
@@ -75,13 +76,18 @@ class _Applied:
 
 
 def migrate_shard(shard: Shard, folder: Path = MIGRATIONS, locks: Locks | None = None) -> list[str]:
-    """Bring a shard's namespace to the newest version; returns the revisions applied now.
+    """Bring a shard's namespace to the newest version, with the roles it speaks of; returns the revisions applied now.
 
     Raises:
         LarderError: turn `config`: the shard is newer than this checkout, or a file's number came too late.
         StayedLockedError: turn `us`: see there; those before it are applied.
     """
-    return _migrate(shard.dsn, "shard", shard.schema("keys"), shard.render, folder, locks or Locks())
+    if shard_drift(shard, folder).missing:
+        ensure_roles(shard)
+    applied = _migrate(shard.dsn, "shard", shard.schema("keys"), shard.render, folder, locks or Locks())
+    if applied:
+        arrange(shard)
+    return applied
 
 
 def migrate_control(dsn: str, folder: Path = MIGRATIONS, locks: Locks | None = None) -> list[str]:

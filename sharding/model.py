@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
 SCHEMAS = ("keys", "raw", "staging", "intermediate", "slices", "marts", "bi", "meta")
 """The schemas every shard has, without its namespace prefix; the placeholders of shard_migrations/shard/*.sql."""
+
+LOADER, TRANSFORMER, MOVER = "larder_loader", "larder_transformer", "larder_mover"
+ROUTER, INSPECTOR = "larder_router", "larder_inspector"
+"""Roles that Larder's own parts connect with; sharding/access/roles.py says what each may do."""
 
 
 def postgres_url(username: str, password: str, host: str, port: int, database: str) -> str:
@@ -70,6 +76,13 @@ class Shard:
         for name, real in self.schemas.items():
             sql = sql.replace("{" + name + "}", real)
         return sql
+
+    def as_role(self, role: str) -> Shard:
+        """The same shard, reached with the role of one of Larder's own parts instead of the administrator's."""
+        if self.username == role:
+            return self
+        secret = hmac.new(self.password.encode(), role.encode(), hashlib.sha256).hexdigest()
+        return replace(self, username=role, password=secret)
 
     @property
     def dsn(self) -> str:

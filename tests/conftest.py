@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from sharding import instances, postgres
+from sharding.access.roles import open_database
 from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.provision import create_database, provision_control, provision_shard
@@ -56,6 +57,8 @@ class Server:
         """A fresh database; returns its name."""
         name = f"{template}_{next(self.numbers)}"
         self.execute(f"create database {name} template {template} strategy file_copy")
+        with closing(psycopg2.connect(self.dsn("postgres"))) as connection, connection, connection.cursor() as cursor:
+            open_database(cursor, name)  # rights on a database are not copied with it
         return name
 
     def drop(self, name: str) -> None:

@@ -1,0 +1,119 @@
+"""The roles that Larder's own parts connect with: none is a superuser, each has what its part does and nothing else.
+
+Roles belong to the whole server; what they may do on a shard is in shard_migrations/shard/0006_access.sql. Their
+passwords follow from the administrator's, so that there is one secret an instance to keep and to rotate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import encrypt_password
+
+from sharding.model import INSPECTOR, LOADER, MOVER, ROUTER, TRANSFORMER, Shard, postgres_url
+
+OWNER = "larder_owner"
+READER = "larder_reader"
+ALL_ROWS = "larder_all_rows"
+TENANT = "larder_tenant"
+TENANT_RAW = "larder_tenant_raw"
+
+LOGINS = (LOADER, TRANSFORMER, MOVER, ROUTER, INSPECTOR)
+GROUPS = (OWNER, READER, ALL_ROWS, TENANT, TENANT_RAW)
+
+_MEMBERS = (
+    (ALL_ROWS, (*LOGINS, READER, OWNER)),  # row security shows them every business
+    (OWNER, (MOVER,)),  # makes triggers and indexes
+    (TRANSFORMER, (MOVER,)),
+    ("pg_read_all_data", (INSPECTOR,)),
+    ("pg_read_all_stats", (MOVER, INSPECTOR)),  # whom a flip would wait for
+    (TENANT, (TENANT_RAW,)),
+)
+_LOCK = 19452
+
+
+def ensure_roles(shard: Shard) -> None:
+    """Make the roles on a shard's server, with their passwords and memberships. Safe to repeat."""
+    with altering_roles(shard) as cursor:
+        cursor.execute("select rolname from pg_roles where rolname = any(%s)", ([*LOGINS, *GROUPS],))
+        there = {name for (name,) in cursor.fetchall()}
+        for name in (*GROUPS, *LOGINS):
+            if name not in there:
+                cursor.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
+        for name in LOGINS:
+            set_password(cursor, name, shard.as_role(name).password)
+        for name in (READER, INSPECTOR):
+            cursor.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(sql.Identifier(name)))
+        for group, members in _MEMBERS:
+            _grant(cursor, group, members)
+        cursor.execute("select rolsuper from pg_roles where rolname = current_user")
+        if cursor.fetchone() == (True,):
+            parameter = sql.SQL("grant set on parameter session_replication_role to {}")
+            cursor.execute(parameter.format(sql.Identifier(MOVER)))
+        else:  # it may give tables only to roles that it is in
+            _grant(cursor, OWNER, (shard.username,))
+            _grant(cursor, TRANSFORMER, (shard.username,))
+            _grant(cursor, LOADER, (shard.username,))
+
+
+def open_database(cursor: Cursor, database: str) -> None:
+    """Let Larder's own parts into a database, and nobody else who was not named."""
+    names = {
+        "database": sql.Identifier(database),
+        "parts": sql.SQL(", ").join(map(sql.Identifier, (*LOGINS, OWNER))),
+        "makers": sql.SQL(", ").join(map(sql.Identifier, (OWNER, LOADER, TRANSFORMER))),
+        "reader": sql.Identifier(READER),
+    }
+    for statement in (
+        "revoke connect, temporary on database {database} from public",
+        "grant connect, temporary on database {database} to {parts}",
+        "grant connect on database {database} to {reader}",
+        "grant create on database {database} to {makers}",
+    ):
+        cursor.execute(sql.SQL(statement).format(**names))
+
+
+def close_database(cursor: Cursor, database: str) -> None:
+    """Let only its owner and superusers into a database: the control database, those that a server is born with."""
+    cursor.execute(sql.SQL("revoke connect, temporary on database {} from public").format(sql.Identifier(database)))
+
+
+def arrange(shard: Shard) -> None:
+    """Owners and rights of everything on a shard, after migrations. Safe to repeat."""
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("select to_regprocedure(%s)", (f"{shard.schema('keys')}.arrange_access()",))
+        if cursor.fetchone() == (None,):
+            return  # an older version of the schema
+        cursor.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        cursor.execute(shard.render("select {keys}.arrange_access()"))
+        statement = "alter default privileges for role {} in schema {} grant select on tables to {}"
+        names = (TRANSFORMER, shard.schema("bi"), READER)
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def set_password(cursor: Cursor, role: str, password: str) -> None:
+    """Let a role log in with a password. The server, and so its log, is given what verifies it and not the password."""
+    connection: Connection = cursor.connection
+    verifier = encrypt_password(password, role, connection, "scram-sha-256")
+    cursor.execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(role), sql.Literal(verifier)))
+
+
+@contextmanager
+def altering_roles(shard: Shard) -> Iterator[Cursor]:
+    """A transaction that may alter roles. They belong to the whole server, and two sessions that alter one at once fail
+    ("tuple concurrently updated"); an advisory lock belongs to a database, so all take it in the same one."""
+    dsn = postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres")
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        yield cursor
+
+
+def _grant(cursor: Cursor, group: str, members: tuple[str, ...]) -> None:
+    cursor.execute(
+        sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.SQL(", ").join(map(sql.Identifier, members)))
+    )
