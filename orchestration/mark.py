@@ -223,6 +223,9 @@ def tell_read_through(conn: Connection, schema: Names, read: Mapping[tuple[int, 
             select asked.source_id, asked.stream, asked.observed_at
             from (values %s) as asked (source_id, stream, observed_at)
             inner join {schema("keys")}.source on source.id = asked.source_id
+            inner join {schema("keys")}.route
+                on route.business = {schema("keys")}.business_of(source.id) and route.state = 'active'
+            for share of route -- one that moves away meanwhile is left alone
             on conflict (source_id, stream) do update set observed_at = excluded.observed_at
             where date_trunc('hour', told.observed_at) < date_trunc('hour', excluded.observed_at)
             """,

@@ -63,7 +63,7 @@ def drain(
         LarderError: turn `us`: a row is not as on the source; the target's transaction must not commit.
     """
     as_replica(into)
-    changed = _noted(source, from_, business)
+    changed = noted_keys(source, from_, business)
     by_name = {table.name: table for table in tables}
     for name, keys in changed.items():
         _bring(source, into, from_, to, by_name[name], keys)
@@ -85,10 +85,10 @@ def forget_drained(source: Connection, from_: Shard, business: int, snapshot: st
 
 def waiting(source: Connection, from_: Shard, business: int) -> int:
     """How many rows have changed since the last drain."""
-    return sum(map(len, _noted(source, from_, business).values()))
+    return sum(map(len, noted_keys(source, from_, business).values()))
 
 
-def _noted(source: Connection, from_: Shard, business: int) -> Mapping[str, list[list[str]]]:
+def noted_keys(source: Connection, from_: Shard, business: int) -> Mapping[str, list[list[str]]]:
     """Table → keys of rows that have changed."""
     with source.cursor() as cursor:
         cursor.execute(

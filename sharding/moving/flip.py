@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 
+import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from psycopg2.extensions import connection as Connection
@@ -17,23 +21,28 @@ from sharding.moving.drain import drain, snapshot_of
 from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relation
 
 CAP_SECONDS = 0.25
-_TRIES = 200
+BUDGET_SECONDS = 0.15
+"""Of the cap, for the gate and the last changes; the rest is for the commits, which cannot be broken off."""
+_LONG_SECONDS = 0.1
+_PATIENCE = 600.0
 _NUMBER_GAP = 1_000
 """Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
 _GATE = 19450  # advisory lock class of the write gate
 
 
 class TooLongError(Exception):
-    """The flip could not be done within its cap; nothing has changed."""
+    """The flip could not be done within its budget; nothing has changed."""
 
 
 @dataclass(frozen=True)
 class Flipped:
-    """How long writes of the business waited, and in which try it succeeded."""
+    """How long writes of the business waited, and in which try it succeeded. `kept`: whether the connection `cutover`
+    sees the new shard as the flip left it."""
 
     seconds: float
     tries: int
     keys: int
+    kept: bool
 
 
 def flip(
@@ -52,43 +61,52 @@ def flip(
 
     Writers hold the business's gate as a shared lock for their transaction; the flip takes it alone, brings the last
     changes, and closes the route here before it opens the one there: at no time have both. Where the lock or the rest
-    takes longer than the cap, everything is rolled back and tried again a little later.
+    takes longer than the budget, everything is rolled back and tried again a little later. A driver that stops inside
+    is thrown out by both servers.
 
     Args:
         cutover: another connection to the new shard; at the end its open transaction sees what the flip left there.
         still_ours: raises if another driver may have begun.
         placed: tells the catalogue the new epoch; until then writers are sent back to the old shard, and come again.
-        before_try: brings what has changed so far, so that little is left to bring inside.
+        before_try: brings what has changed so far, so that little is left to bring inside; raises where a table came
+            about that is not copied.
         reached: told each point at which a kill leaves another state behind.
 
     Raises:
-        LarderError: turn `us`: every try took too long.
+        LarderError: turn `us`: for minutes every try took too long.
     """
-    tables, there, streams = moved_tables(source, from_), feeds(target, to), _streams(source, from_)
-    source.rollback()
-    target.rollback()
-    for attempt in range(1, _TRIES + 1):
+    give_up = time.monotonic() + _PATIENCE
+    for attempt in count(1):
+        _wait_for_long_writers(source, business, give_up)
         before_try()
-        _close_there(cutover, business)
+        tables, there, streams = _keep_shape(source, from_), feeds(target, to), _streams(source, from_)
+        target.rollback()
+        # In one database both shards have the same gate, and the source's transaction holds it.
+        closed = not _one_database(from_, to) and _close_there(cutover, business)
         began = time.monotonic()
         try:
-            keys, epoch = _once(source, target, from_, to, business, still_ours, tables, there, streams, began, reached)
-        except (TooLongError, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
-            source.rollback()
-            target.rollback()
-            time.sleep(min(0.02 * attempt, 1.0))  # lets those through that waited behind this try
+            with _within(BUDGET_SECONDS, source, target) as in_time:
+                keys, epoch = _once(
+                    source, target, from_, to, business, still_ours, tables, there, streams, in_time, reached
+                )
+        except (TooLongError, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected) as error:
+            _roll_back(source, target)
+            _let_in(cutover)
+            if time.monotonic() > give_up:
+                raise LarderError(
+                    f"the last changes could not be brought within {BUDGET_SECONDS * 1000:.0f} ms in {attempt} tries",
+                    "us",
+                    "larder business moves",
+                ) from error
+            time.sleep(min(BUDGET_SECONDS * attempt, 1.0))  # lets those through that waited behind this try
             continue
         except BaseException:
             _roll_back(source, target)
             raise
-        keep_cutover(cutover, business)
+        kept = closed and keep_cutover(cutover)
         placed(epoch)
-        return Flipped(time.monotonic() - began, attempt, keys)
-    raise LarderError(
-        f"writers keep the business longer than {CAP_SECONDS * 1000:.0f} ms each time ({_TRIES} tries)",
-        "us",
-        "larder business moves",
-    )
+        return Flipped(time.monotonic() - began, attempt, keys, kept)
+    raise AssertionError("not reached")
 
 
 def _once(
@@ -101,14 +119,15 @@ def _once(
     tables: Sequence[MovedTable],
     there: Sequence[Feed],
     streams: int,
-    began: float,
+    in_time: Callable[[], bool],
     reached: Callable[[str], None],
 ) -> tuple[int, int]:
+    """One try; TooLongError, with nothing changed, where `in_time` says that the budget is spent before the commits."""
     with source.cursor() as here, target.cursor() as into:
-        milliseconds = int(CAP_SECONDS * 1000)
-        here.execute("set local lock_timeout = %s", (milliseconds,))
-        here.execute("set local statement_timeout = %s", (milliseconds,))
-        into.execute("set local lock_timeout = %s", (milliseconds,))
+        for cursor in (here, into):
+            cursor.execute("set local lock_timeout = %s", (int(BUDGET_SECONDS * 1000),))
+            # A driver that stops here must not keep the writers waiting.
+            cursor.execute("set local idle_in_transaction_session_timeout = %s", (int(CAP_SECONDS * 1000),))
         here.execute("select pg_advisory_xact_lock(%s, %s)", (_GATE, business))
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
         if _streams(source, from_) != streams:
@@ -116,13 +135,17 @@ def _once(
         drained = drain(source, into, from_, to, business, tables, there, snapshot_of(here))
         epoch = _open_there(here, into, from_, to, business)
         here.execute(
-            sql.SQL("update {} set state = 'out', epoch = %s where business = %s").format(
+            sql.SQL("update {} set state = 'out', epoch = %s where business = %s and state = 'active'").format(
                 relation(from_, "keys.route")
             ),
             (epoch, business),
         )
+        if here.rowcount != 1:
+            raise LarderError(
+                f"business {business} does not take writes on {from_.name}", "us", "larder business moves"
+            )
         still_ours()
-        if time.monotonic() - began > CAP_SECONDS:
+        if not in_time():
             raise TooLongError
     reached("both open")
     source.commit()  # the point of no return: after it the business goes on there, whatever happens to this process
@@ -132,22 +155,27 @@ def _once(
     return drained.keys, epoch
 
 
-def finish(source: Connection, target: Connection, from_: Shard, to: Shard, business: int) -> int:
-    """Go on after a driver died between both commits, when the route here is `out`. Returns the epoch there."""
+def finish(
+    source: Connection, target: Connection, cutover: Connection, from_: Shard, to: Shard, business: int
+) -> tuple[int, bool]:
+    """Go on after a driver died between both commits, when the route here is `out`.
+
+    Returns the epoch there, and whether `cutover` sees the new shard as it was at its opening.
+    """
     with source.cursor() as here, target.cursor() as into:
         into.execute(
             sql.SQL("select state, epoch from {} where business = %s").format(relation(to, "keys.route")), (business,)
         )
         row = into.fetchone()
         if row and row[0] == "active":
-            target.rollback()
-            source.rollback()
-            return int(row[1])
+            _roll_back(source, target)
+            return int(row[1]), False
+        closed = _close_there(cutover, business)
         drain(source, into, from_, to, business, moved_tables(source, from_), feeds(target, to), snapshot_of(here))
         epoch = _open_there(here, into, from_, to, business, already_out=True)
     target.commit()
     source.rollback()
-    return epoch
+    return epoch, closed and keep_cutover(cutover)
 
 
 def _streams(conn: Connection, shard: Shard) -> int:
@@ -193,21 +221,108 @@ def _open_there(
     return epoch
 
 
+def _keep_shape(source: Connection, from_: Shard) -> list[MovedTable]:
+    """The tables that move, whose columns nobody changes before the source's transaction ends."""
+    with source.cursor() as cursor:
+        cursor.execute("set local lock_timeout = %s", (int(_PATIENCE * 1000),))
+        names = sql.SQL(", ").join(table.at(from_) for table in moved_tables(source, from_))
+        cursor.execute(sql.SQL("lock table {} in access share mode").format(names))
+    return moved_tables(source, from_)
+
+
+def _wait_for_long_writers(source: Connection, business: int, give_up: float) -> None:
+    """Until no transaction that has run for a while holds the gate: who waits for it lets all others wait behind."""
+    while True:
+        with source, source.cursor() as cursor:
+            cursor.execute(
+                """
+                select a.pid, a.application_name, extract(epoch from clock_timestamp() - a.xact_start)::int
+                from pg_locks as l
+                inner join pg_stat_activity as a using (pid)
+                where l.locktype = 'advisory' and l.granted and a.datname = current_database()
+                    and l.classid = %s and l.objid = %s and l.objsubid = 2
+                    and clock_timestamp() - a.xact_start > make_interval(secs => %s)
+                """,
+                (_GATE, business, _LONG_SECONDS),
+            )
+            found = cursor.fetchone()
+        if found is None:
+            return
+        if time.monotonic() > give_up:
+            pid, name, seconds = found
+            raise LarderError(
+                f"session {pid} ({name}) has been writing the business for {seconds} s", "us", "larder business moves"
+            )
+        time.sleep(0.05)  # its end is not announced
+
+
+@contextmanager
+def _within(seconds: float, *connections: Connection) -> Iterator[Callable[[], bool]]:
+    """Break off what the connections run when the time is up. The yielded function ends that, and says whether it was
+    in time: after it, commits are safe from being broken off."""
+    spent, lock = threading.Event(), threading.Lock()
+
+    def break_off() -> None:
+        with lock:
+            if not over.is_set():
+                spent.set()
+                for connection in connections:
+                    with suppress(psycopg2.Error):  # lost: then nothing of it runs
+                        connection.cancel()
+
+    def in_time() -> bool:
+        with lock:
+            over.set()
+        return not spent.is_set()
+
+    over = threading.Event()
+    timer = threading.Timer(seconds, break_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield in_time
+    finally:
+        in_time()
+        timer.cancel()
+
+
 def _roll_back(*connections: Connection) -> None:
     for connection in connections:
         if not connection.closed:
-            connection.rollback()
+            try:
+                connection.rollback()
+            except errors.QueryCanceled:  # broken off so late that it met this
+                connection.rollback()
 
 
-def _close_there(cutover: Connection, business: int) -> None:
-    """Hold the business's gate on the new shard, for the session: its first write there waits for the snapshot."""
+def _one_database(one: Shard, other: Shard) -> bool:
+    return (one.host, one.port, one.database) == (other.host, other.port, other.database)
+
+
+def _close_there(cutover: Connection, business: int) -> bool:
+    """Hold the business's gate on the new shard, for the session: its first write there waits for the snapshot. A
+    driver that stops meanwhile loses the session, and with it the snapshot."""
     with cutover, cutover.cursor() as cursor:
+        cursor.execute("set idle_session_timeout = %s", (int(CAP_SECONDS * 1000),))
         cursor.execute("select pg_advisory_lock(%s, %s)", (_GATE, business))
+    return True
 
 
-def keep_cutover(cutover: Connection, business: int) -> None:
-    """Take a snapshot that lasts until the connection's transaction ends, then let writers in."""
-    cutover.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ)
-    with cutover.cursor() as cursor:
-        snapshot_of(cursor)
-        cursor.execute("select pg_advisory_unlock_all()")
+def _let_in(cutover: Connection) -> None:
+    if not cutover.closed:
+        with cutover, cutover.cursor() as cursor:
+            cursor.execute("set idle_session_timeout = 0")
+            cursor.execute("select pg_advisory_unlock_all()")
+
+
+def keep_cutover(cutover: Connection) -> bool:
+    """Take a snapshot that lasts until the connection's transaction ends, then let writers in. False if the session was
+    lost, so that writers were let in before."""
+    try:
+        cutover.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ)
+        with cutover.cursor() as cursor:
+            snapshot_of(cursor)
+            cursor.execute("select pg_advisory_unlock_all()")
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        return False
+    return True

@@ -15,7 +15,8 @@ from sharding.model import Shard
 # Written per shard or by the move itself.
 _NOT_MOVED = frozenset(
     {
-        "keys.route", "keys.counter", "keys.clock", "keys.move_change", "keys.move_entry", "keys.move_chunk",
+        "keys.route", "keys.counter", "keys.clock", "keys.move_change", "keys.move_entry", "keys.move_chunk", "keys.move_index",
+        "keys.tenant", "keys.workspace",
         "keys.schema_history", "keys.schema_version",
         "raw.feed", "raw.stream", "raw.slice", "raw.build_mark",
     }

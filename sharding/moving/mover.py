@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Literal
 
-from psycopg2 import sql
+import psycopg2
+from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
-from sharding.ids import id_range
 from sharding.migrate import shard_drift
 from sharding.model import Business, Shard
 from sharding.moving import capture, copying
-from sharding.moving.copying import Chunk, connect, copy_all, copy_chunk
-from sharding.moving.drain import drain, forget_drained, one_snapshot, waiting
+from sharding.moving.changeover import VERIFIED, change_over, roll_forward
 from sharding.moving.erase import erase
-from sharding.moving.flip import Flipped, finish, flip
-from sharding.moving.journal import Journal, Move
-from sharding.moving.layout import MovedTable, feeds, moved_tables, relation
-from sharding.moving.verify import Verified, compare, differing_marts
+from sharding.moving.journal import FINISHED, Journal, Move, move_of, moves, steps
+from sharding.moving.layout import moved_tables
+from sharding.moving.stages import (
+    Build,
+    Habits,
+    Say,
+    Way,
+    copy,
+    forget_chunks,
+    make_room,
+    on_the_way,
+    route_state,
+    verify,
+)
 
 KEEP = timedelta(days=7)
-_FEW = 500  # changed rows that a flip may bring
-_CATCH_UPS = 50
-_MART_ROUNDS = 5
+PATIENCE = 60.0
+"""Seconds that a driver waits for servers that do not answer, before it gives up; another can go on later."""
+_INTERRUPTIONS = 20
+_GOING_AWAY = ("57P01", "57P02", "57P03", "57P05", "25P03")  # shut down, crashed, starting; idle for too long
+POINTS = (
+    "expected there", "noting changes", "a chunk copied", "models told", "drained", "compared", "flipping", "both open",
+    "closed here", "open there", "catalogue told", "flipped",
+)  # fmt: skip
+"""Where a kill leaves another state behind, in order; each is played in tests."""
+RETURN_POINTS = (
+    "returning", "drained", "compared", "both open", "closed here", "open there", "catalogue told", "flipped",
+)  # fmt: skip
+CLEANING, GIVING_UP, RETURNING = "cleaning up", "giving up", "returning"
 
-Build = Callable[[Shard], None]
-Say = Callable[[str], None]
+Rest = Literal["move", "roll_back", "finish", "abort"]
 
 
 @dataclass(frozen=True)
@@ -52,14 +72,6 @@ class Plan:
         return sum(self.tables.values())
 
 
-POINTS = (
-    "expected there", "noting changes", "a chunk copied", "models told", "drained", "compared", "flipping", "both open",
-    "closed here", "open there", "catalogue told", "flipped",
-)  # fmt: skip
-"""Where a kill leaves another state behind, in order; each is played in tests."""
-RETURN_POINTS = ("returning", "drained", "both open", "closed here", "open there", "returned")
-
-
 class Mover:
     """Moves of one business. `build` brings the models of a shard up to date."""
 
@@ -73,10 +85,12 @@ class Mover:
         workers: int = 2,
         chunk_rows: int = copying.CHUNK_ROWS,
         keep: timedelta = KEEP,
+        patience: float = PATIENCE,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
-        self.catalogue, self.name, self.build, self.say = catalogue, business, build, say
-        self.workers, self.chunk_rows, self.keep, self.reached = workers, chunk_rows, keep, reached
+        self.catalogue, self.name, self.say, self.patience = catalogue, business, say, patience
+        self.habits = Habits(build, say, reached, workers, chunk_rows, keep)
+        self._began: int | None = None  # the move that this process has driven
 
     # -- what a person asks for --------------------------------------------------------------------------------------
 
@@ -84,7 +98,7 @@ class Mover:
         """Rows, bytes, an estimate, and what is in the way; changes nothing."""
         business = self.catalogue.business(self.name)
         from_, to = self.catalogue.shard(business.shard), self.catalogue.shard(to_shard)
-        with closing(connect(from_)) as source, closing(connect(to)) as target:
+        with closing(copying.connect(from_)) as source, closing(copying.connect(to)) as target:
             counts, size = {}, 0
             for table in moved_tables(source, from_):
                 with source, source.cursor() as cursor:
@@ -105,7 +119,8 @@ class Mover:
         Raises:
             LarderError: what is in the way, what differed, or what took too long; the move can be gone on with.
         """
-        with self._driving() as (journal, business):
+
+        def act(journal: Journal, business: Business) -> Move:
             move = journal.open_move()
             if move is None:
                 if to_shard is None:
@@ -117,45 +132,87 @@ class Mover:
                 raise LarderError(
                     f"{business.name} is on its way to {move.to_shard} ({move.state})", "you", "larder business moves"
                 )
-            if move.state == "flipped":
+            told = self._told(move)
+            if move.state == "flipped" and VERIFIED in told:
+                if move.id == self._began:
+                    return move
                 raise LarderError(
                     f"{business.name} has moved to {move.to_shard}; the way back is kept until {move.keep_until}",
                     "you",
                     f"larder business move {business.name} --finish",
                 )
+            if GIVING_UP in told:
+                raise LarderError(
+                    f"the move of {business.name} to {move.to_shard} is being given up",
+                    "you",
+                    f"{journal.again} --abort",
+                )
             return self._noting(journal, move, self._go_on)
+
+        return self._driven(act)
 
     def roll_back(self) -> Move:
         """Take the business back to where it came from, with all that was written since."""
-        with self._driving() as (journal, business):
+
+        def act(journal: Journal, business: Business) -> Move:
             move = self._kept(journal, business)
+            if CLEANING in self._told(move):
+                raise LarderError(
+                    f"{business.name} has no way back: its copy on {move.from_shard} is being deleted",
+                    "you",
+                    f"{journal.again} --finish",
+                )
             return self._noting(journal, move, self._return)
+
+        return self._driven(act)
 
     def finish(self) -> Move:
         """Give up the way back: delete the copy on the old shard."""
-        with self._driving() as (journal, business):
-            move = self._kept(journal, business)
-            return self._noting(journal, move, self._clean_up)
+        return self._driven(
+            lambda journal, business: self._noting(journal, self._kept(journal, business), self._clean_up)
+        )
 
     def abort(self) -> Move:
         """Give up a move before its flip: the business stays where it is, the copy is deleted."""
-        with self._driving() as (journal, business):
+
+        def act(journal: Journal, business: Business) -> Move:
             move = journal.open_move()
-            if move is None or move.state == "flipped" or self.has_left(move):
+            if move is None or move.state == "flipped":
                 raise LarderError(f"{business.name} has no move that could be given up", "you", "larder business moves")
             return self._noting(journal, move, self._give_up)
 
-    def has_left(self, move: Move) -> bool:
-        """Whether the business has left its old shard: then it can only go on."""
-        shard = self.catalogue.shard(move.from_shard)
-        with closing(connect(shard)) as source:
-            return self._state(source, shard, move.business) == "out"
+        return self._driven(act)
+
+    def rest(self) -> Rest | None:
+        """What has to go on without being asked: nobody could write the business, something was begun that cannot be
+        taken back, or the time of the way back is over.
+
+        A move that was cut off before its flip is left to who began it: the business trades on where it was.
+        """
+        business = self.catalogue.business(self.name)
+        found = moves(self.catalogue, business.id, open_only=True)
+        if not found:
+            return None
+        move, told = found[0], self._told(found[0])
+        if GIVING_UP in told:
+            return "abort"
+        if CLEANING in told:
+            return "finish"
+        if move.state == "flipping":
+            return "move" if self._state_on(move.from_shard, move) == "out" else None
+        if move.state != "flipped":
+            return None
+        if RETURNING in told and self._state_on(move.to_shard, move) in ("out", None):
+            return "roll_back"
+        if VERIFIED not in told:
+            return "move"
+        return "finish" if move.keep_until is not None and move.keep_until <= datetime.now(UTC) else None
 
     # -- the steps ---------------------------------------------------------------------------------------------------
 
     def _begin(self, journal: Journal, business: Business, to_shard: str) -> Move:
         from_, to = self.catalogue.shard(business.shard), self.catalogue.shard(to_shard)
-        with closing(connect(to)) as target:
+        with closing(journal.connect(to)) as target:
             obstacles = list(self._obstacles(business, from_, to, target))
         if obstacles:
             raise LarderError(
@@ -165,357 +222,119 @@ class Mover:
             )
         return journal.begin(to_shard)
 
-    def _go_on(self, journal: Journal, move: Move) -> Move:
-        from_, to = self.catalogue.shard(move.from_shard), self.catalogue.shard(move.to_shard)
-        if self.has_left(move):
-            return self._roll_forward(journal, move, from_, to)
-        if move.state in ("planned", "copying"):
-            move = self._copy(journal, move, from_, to)
-        move = self._verify(journal, move, from_, to)
-        return self._flip(journal, move, from_, to)
+    def _go_on(self, way: Way) -> Move:
+        if way.state() == "out":
+            roll_forward(way)
+            return way.move
+        if way.move.state in ("planned", "copying"):
+            copy(way)
+        verify(way)
+        change_over(way)
+        return way.move
 
-    def _copy(self, journal: Journal, move: Move, from_: Shard, to: Shard) -> Move:
-        began = time.monotonic()
-        with closing(connect(from_)) as source, closing(connect(to)) as target:
-            self._expect(source, target, move, from_, to)
-            late = capture.uncaptured(source, from_, move.business)
-            self.reached("expected there")
-            capture.start_capture(source, from_, move.business)
-            move = journal.step(move, "noting changes", "copying")
-            self.reached("noting changes")
-            tables = self._tables(source, target, from_, to)
-            known = {chunk.table.name for chunk, _ in copying.journaled(target, to, move.business, tables)}
-            for table in tables:
-                if table.name in late or table.name not in known:
-                    self._forget_chunks(target, to, move.business, table)
-                    chunks = copying.plan_chunks(source, from_, move.business, table, self.chunk_rows)
-                    copying.journal_chunks(target, to, move.business, chunks)
-            chunks = [chunk for chunk, done in copying.journaled(target, to, move.business, tables) if not done]
-            copied = [0]
-
-            def done(chunk: Chunk, rows: int) -> None:
-                copied[0] += rows
-                self.reached("a chunk copied")
-
-            copy_all(from_, to, move.business, chunks, self.workers, done)
-            journal.still_ours()
-            with target, target.cursor() as cursor:
-                for table in tables:
-                    cursor.execute(sql.SQL("analyze {}").format(table.at(to)))
-            self.say(f"{copied[0]:,} rows in {time.monotonic() - began:.1f} s")
-            self._publish(target, to, move.business, tables)
-            self.reached("models told")
-        return journal.step(move, "copied", "catching_up", rows=copied[0], seconds=round(time.monotonic() - began, 3))
-
-    def _verify(self, journal: Journal, move: Move, from_: Shard, to: Shard) -> Move:
-        """Compare every row at a common snapshot, with nobody waiting; then the marts of both."""
-        began = time.monotonic()
-        with closing(connect(from_)) as source, closing(connect(to)) as target:
-            self._no_late_tables(source, move, from_)
-            verified = self._compare(journal, move, source, target, from_, to)
-            self.say(f"{verified.rows:,} rows compared")
-            self.reached("compared")
-            move = journal.step(
-                move, "verified", "catching_up", rows=verified.rows, seconds=round(time.monotonic() - began, 3)
-            )
-            for attempt in range(1, _MART_ROUNDS + 1):
-                self.build(from_)
-                self._catch_up(source, target, from_, to, move.business)
-                self.build(to)
-                brought = waiting(source, from_, move.business)
-                source.rollback()
-                with source, target:
-                    differing = differing_marts(source, target, from_, to, move.business)
-                if not differing:
-                    break
-                if attempt == _MART_ROUNDS or (not brought and attempt > 1):
-                    mart, how = next(iter(differing.items()))
-                    raise LarderError(
-                        f"{len(differing)} marts differ on {from_.name} and {to.name}, such as {mart}: {how}",
-                        "us",
-                        "larder verify",
-                    )
-            self.say("the marts are equal")
-        return journal.step(move, "marts equal", "ready")
-
-    def _flip(self, journal: Journal, move: Move, from_: Shard, to: Shard) -> Move:
-        with closing(connect(from_)) as source, closing(connect(to)) as target:
-            self._no_late_tables(source, move, from_)
-            capture.start_capture(target, to, move.business)
-            move = journal.step(move, "flipping", "flipping")
-            self.reached("flipping")
-            with closing(connect(to)) as cutover:
-                flipped = self._turn(journal, move, source, target, cutover, from_, to)
-                self.reached("catalogue told")
-                move = journal.place(move, to.name, self._epoch(target, to, move.business), "flipped", self.keep)
-                self.reached("flipped")
-                capture.stop_capture(source, from_, move.business)
-                self.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
-                move = journal.step(
-                    move,
-                    "flipped",
-                    milliseconds=round(flipped.seconds * 1000, 1),
-                    tries=flipped.tries,
-                    keys=flipped.keys,
-                )
-                return self._compare_at_cutover(journal, move, source, cutover, from_, to)
-
-    def _turn(
-        self,
-        journal: Journal,
-        move: Move,
-        source: Connection,
-        target: Connection,
-        cutover: Connection,
-        from_: Shard,
-        to: Shard,
-    ) -> Flipped:
-        return flip(
-            source,
-            target,
-            cutover,
-            from_,
-            to,
-            move.business,
-            journal.still_ours,
-            lambda epoch: journal.place_now(to.name, epoch),
-            lambda: self._catch_up(source, target, from_, to, move.business),
-            self.reached,
-        )
-
-    def _compare_at_cutover(
-        self, journal: Journal, move: Move, source: Connection, cutover: Connection, from_: Shard, to: Shard
-    ) -> Move:
-        """Compare everything once more: the old shard, where nothing changes any more, with the new one as the flip
-        left it. `cutover` still sees that, while the business trades on."""
-        tables = self._tables_at(cutover, source, from_, to)
-        chunks = [Chunk(table, 0, None, None) for table in tables]
-        verified = compare(source, cutover, from_, to, move.business, chunks)
-        source.rollback()
-        cutover.rollback()
-        if verified.differing:
-            raise LarderError(
-                f"{verified.differing[0].table.name} differed on {from_.name} and {to.name} at the cutover",
-                "us",
-                f"larder business move {move.business_name} --rollback",
-            )
-        self.say(f"{verified.rows:,} rows compared once more")
-        return journal.step(move, "verified at the cutover", rows=verified.rows)
-
-    def _roll_forward(self, journal: Journal, move: Move, from_: Shard, to: Shard) -> Move:
-        """The driver died when the business had left here: it goes on there."""
-        with closing(connect(from_)) as source, closing(connect(to)) as target:
-            epoch = finish(source, target, from_, to, move.business)
-            move = journal.place(move, to.name, epoch, "flipped", self.keep)
-            capture.stop_capture(source, from_, move.business)
-        self.say("went on with a flip that had been cut off")
-        return journal.step(move, "rolled forward")
-
-    def _return(self, journal: Journal, move: Move) -> Move:
+    def _return(self, there: Way) -> Move:
         """The same way back, over what the new shard has noted since."""
-        here, back = self.catalogue.shard(move.to_shard), self.catalogue.shard(move.from_shard)
-        with closing(connect(here)) as source, closing(connect(back)) as target:
-            if self._state(source, here, move.business) == "out":
-                epoch = finish(source, target, here, back, move.business)
-            else:
-                self._no_late_tables(source, move, here)
-                self._streams(source, target, here, back, move.business)
-                with target, target.cursor() as cursor:
-                    cursor.execute(
-                        sql.SQL("update {} set state = 'arriving' where business = %s and state = 'out'").format(
-                            relation(back, "keys.route")
-                        ),
-                        (move.business,),
-                    )
-                capture.stop_capture(target, back, move.business)
-                journal.step(move, "returning")
-                self.reached("returning")
-                with closing(connect(back)) as cutover:
-                    flipped = self._turn(journal, move, source, target, cutover, here, back)
-                epoch = self._epoch(target, back, move.business)
-                self.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
-                journal.step(
-                    move,
-                    "returned",
-                    milliseconds=round(flipped.seconds * 1000, 1),
-                    tries=flipped.tries,
-                    keys=flipped.keys,
-                )
-            self.reached("returned")
-            move = journal.place(move, back.name, epoch, "flipped", None)
-            capture.stop_capture(source, here, move.business)
-            rows = erase(source, here, move.business, self.build)
-        self.say(f"{rows:,} rows deleted on {here.name}")
-        return journal.step(move, "rolled back", "rolled_back", rows=rows)
+        way = there.back()
+        if way.state() == "active":
+            way.move = way.journal.step(way.move, RETURNING)
+            make_room(way)
+            capture.stop_capture(way.target, way.to, way.business)
+            self.habits.reached("returning")
+            verify(way)
+            change_over(way)
+        elif way.state() == "out":
+            roll_forward(way)
+        rows = erase(way.source, way.from_, way.business, way.build)
+        capture.stop_capture(way.target, way.to, way.business)
+        self.say(f"{rows:,} rows deleted on {way.from_.name}")
+        return way.journal.step(way.move, "rolled back", "rolled_back", rows=rows)
 
-    def _clean_up(self, journal: Journal, move: Move) -> Move:
-        old, here = self.catalogue.shard(move.from_shard), self.catalogue.shard(move.to_shard)
-        with closing(connect(old)) as source, closing(connect(here)) as target:
-            owner, other = self._state(target, here, move.business), self._state(source, old, move.business)
-            if owner != "active" or other not in ("out", None):
-                raise LarderError(
-                    f"{move.business_name} is {owner} on {here.name} and {other} on {old.name}: a way back was begun",
-                    "you",
-                    f"larder business move {move.business_name} --rollback",
-                )
-            capture.stop_capture(target, here, move.business)
-            capture.stop_capture(source, old, move.business)
-            rows = erase(source, old, move.business, self.build)
-            self._forget_chunks(target, here, move.business)
-        self.say(f"{rows:,} rows deleted on {old.name}")
-        return journal.step(move, "cleaned up", "done", rows=rows)
+    def _clean_up(self, way: Way) -> Move:
+        owner, other = way.state(there=True), way.state()
+        if owner != "active" or other not in ("out", "arriving", None):
+            raise LarderError(
+                f"{way.move.business_name} is on its way back: {owner} on {way.to.name}, {other} on {way.from_.name}",
+                "you",
+                f"larder business move {way.move.business_name} --rollback",
+            )
+        roll_forward(way)
+        way.move = way.journal.step(way.move, CLEANING)
+        capture.stop_capture(way.target, way.to, way.business)
+        capture.stop_capture(way.source, way.from_, way.business)
+        rows = erase(way.source, way.from_, way.business, way.build)
+        forget_chunks(way.target, way.to, way.business)
+        self.say(f"{rows:,} rows deleted on {way.from_.name}")
+        return way.journal.step(way.move, "cleaned up", "done", rows=rows)
 
-    def _give_up(self, journal: Journal, move: Move) -> Move:
-        from_, to = self.catalogue.shard(move.from_shard), self.catalogue.shard(move.to_shard)
-        with closing(connect(from_)) as source, closing(connect(to)) as target:
-            capture.stop_capture(source, from_, move.business)
-            capture.stop_capture(target, to, move.business)
-            rows = erase(target, to, move.business, self.build)  # refuses where the business is active
-        self.say(f"{rows:,} rows deleted on {to.name}")
-        return journal.step(move, "given up", "aborted", rows=rows)
+    def _give_up(self, way: Way) -> Move:
+        if way.state() == "out":
+            raise LarderError(
+                f"{way.move.business_name} has left {way.from_.name} and can only go on", "you", way.journal.again
+            )
+        way.move = way.journal.step(way.move, GIVING_UP)
+        capture.stop_capture(way.source, way.from_, way.business)
+        capture.stop_capture(way.target, way.to, way.business)
+        rows = erase(way.target, way.to, way.business, way.build)  # refuses where the business is active
+        self.say(f"{rows:,} rows deleted on {way.to.name}")
+        return way.journal.step(way.move, "given up", "aborted", rows=rows)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _compare(
-        self, journal: Journal, move: Move, source: Connection, target: Connection, from_: Shard, to: Shard
-    ) -> Verified:
-        """Bring all changes and compare everything at the snapshot of that drain. A chunk that differs is copied once
-        more; one that differs then blocks the move."""
-        self._catch_up(source, target, from_, to, move.business)
-        tables = self._tables(source, target, from_, to)
-        with one_snapshot(source) as snapshot:
-            with target, target.cursor() as into:
-                drain(source, into, from_, to, move.business, tables, feeds(target, to), snapshot)
-            chunks = [chunk for chunk, _ in copying.journaled(target, to, move.business, tables)]
-            verified = compare(source, target, from_, to, move.business, chunks)
-            target.rollback()
-            if verified.differing:
-                for chunk in verified.differing:
-                    copy_chunk(source, target, from_, to, move.business, chunk)
-                    journal.step(move, "repaired", relation=chunk.table.name, chunk=chunk.number)
-                again = compare(source, target, from_, to, move.business, verified.differing)
-                target.rollback()
-                if again.differing:
-                    worst = again.differing[0]
-                    raise LarderError(
-                        f"{worst.table.name}: rows on {to.name} are not those of {from_.name}, also when copied anew",
-                        "us",
-                        f"larder business move {move.business_name} --abort",
-                    )
-        forget_drained(source, from_, move.business, snapshot)
-        return verified
+    def _driven(self, act: Callable[[Journal, Business], Move]) -> Move:
+        """Act as the only driver. Where a server goes away meanwhile, wait until all answer and go on."""
+        for interruption in count(1):
+            try:
+                business = self.catalogue.business(self.name)
+                with Journal.driving(self.catalogue, business) as journal:
+                    if self._began is not None and (move := move_of(self.catalogue, self._began)).state in FINISHED:
+                        return move  # its end was written, and the answer to that was lost
+                    return act(journal, self.catalogue.business(business.id))
+            except psycopg2.Error as error:
+                if not is_lost(error) or interruption == _INTERRUPTIONS:
+                    raise
+                self._wait_for_servers(error)
+        raise AssertionError("not reached")
 
-    def _catch_up(self, source: Connection, target: Connection, from_: Shard, to: Shard, business: int) -> None:
-        """Drain until few changes are left."""
-        for _ in range(_CATCH_UPS):
-            tables = self._tables(source, target, from_, to)
-            with one_snapshot(source) as snapshot, target, target.cursor() as into:
-                drained = drain(source, into, from_, to, business, tables, feeds(target, to), snapshot)
-            self.reached("drained")
-            forget_drained(source, from_, business, snapshot)
-            if drained.keys <= _FEW:
+    def _noting(self, journal: Journal, move: Move, act: Callable[[Way], Move]) -> Move:
+        self._began = move.id
+        from_, to = self.catalogue.shard(move.from_shard), self.catalogue.shard(move.to_shard)
+        journal.fence(from_, to)
+        try:
+            with on_the_way(journal, move, from_, to, self.habits) as way:
+                return act(way)
+        except errors.DiskFull as error:
+            journal.failed(move, error)
+            raise LarderError(f"a disk is full: {_one_line(error)}", "us", journal.again) from error
+        except Exception as error:
+            if not is_lost(error):
+                journal.failed(move, error)
+            raise
+
+    def _wait_for_servers(self, lost: psycopg2.Error) -> None:
+        """Until the control database and both shards answer."""
+        self.say(f"lost: {_one_line(lost)}")
+        give_up, error = time.monotonic() + self.patience, lost
+        while time.monotonic() < give_up:
+            try:
+                move = None if self._began is None else move_of(self.catalogue, self._began)
+                self.catalogue.business(self.name)
+                for name in (move.from_shard, move.to_shard) if move else ():
+                    copying.connect(self.catalogue.shard(name)).close()
                 return
-        raise LarderError("the business changes faster than its changes can be brought", "us", "larder business moves")
+            except psycopg2.OperationalError as still:
+                error = still
+                time.sleep(0.1)  # its return is not announced
+        raise LarderError(
+            f"a database does not answer: {_one_line(error)}", "us", f"larder business move {self.name}"
+        ) from lost
 
-    def _expect(self, source: Connection, target: Connection, move: Move, from_: Shard, to: Shard) -> None:
-        """Make room: the business's route, without writes, and the streams it has."""
-        with source, source.cursor() as cursor:
-            cursor.execute(
-                sql.SQL(
-                    "select business, name, display_name, first_weekday, reporting_currency from {} where business = %s"
-                ).format(relation(from_, "keys.route")),
-                (move.business,),
-            )
-            [row] = cursor.fetchall()
-        with target, target.cursor() as cursor:
-            cursor.execute(
-                sql.SQL(
-                    "insert into {} (business, name, display_name, first_weekday, reporting_currency, state, epoch)"
-                    " values (%s, %s, %s, %s, %s, 'arriving', 0) on conflict do nothing"
-                ).format(relation(to, "keys.route")),
-                row,
-            )
-        self._streams(source, target, from_, to, move.business)
+    def _told(self, move: Move) -> set[str]:
+        return {step for _, step, _ in steps(self.catalogue, move.id)}
 
-    def _streams(self, source: Connection, target: Connection, from_: Shard, to: Shard, business: int) -> None:
-        low, high = id_range(business)
-        with source, source.cursor() as cursor:
-            cursor.execute(
-                sql.SQL(
-                    "select integration, stream, links from {} where integration in"
-                    " (select integration from {} where id between %s and %s) order by 1, 2"
-                ).format(relation(from_, "raw.stream"), relation(from_, "keys.source")),
-                (low, high),
-            )
-            streams = cursor.fetchall()
-        with target, target.cursor() as cursor:
-            for stream in streams:
-                cursor.execute(
-                    sql.SQL("select {}(%s, %s, %s)").format(relation(to, "raw.ensure_stream")),
-                    stream,
-                )
-
-    def _publish(self, target: Connection, to: Shard, business: int, tables: Sequence[MovedTable]) -> None:
-        """Tell the models of the new shard of all that has come."""
-        by_name = {table.name: table for table in tables}
-        head, keys = by_name["raw.head"], relation(to, "keys.source")
-        with target, target.cursor() as cursor:
-            cursor.execute(
-                sql.SQL(
-                    "insert into {} (integration, stream, source_id, natural_key, operation, version_id)"
-                    " select source.integration, here.stream, here.source_id, here.natural_key, 'I', here.version_id"
-                    " from {} as here inner join {} as source on source.id = here.source_id where {}"
-                ).format(relation(to, "raw.feed"), head.at(to), keys, sql.SQL("here.") + head.rows_of(business))
-            )
-            for feed in feeds(target, to):
-                schema, _, name = feed.name.partition(".")
-                table = by_name.get(f"{schema}.{name.removeprefix('feed__')}")
-                if table is not None and schema in ("keys", "raw") and name.startswith("feed__"):
-                    columns = sql.SQL(", ").join(map(sql.Identifier, feed.columns))
-                    cursor.execute(
-                        sql.SQL("insert into {} ({columns}) select {columns} from {} where {}").format(
-                            relation(to, feed.name), table.at(to), table.rows_of(business), columns=columns
-                        )
-                    )
-
-    def _tables(self, source: Connection, target: Connection, from_: Shard, to: Shard) -> list[MovedTable]:
-        """What moves, when both shards have it in the same shape."""
-        here = moved_tables(source, from_)
-        there = {table.name: table for table in moved_tables(target, to)}
-        source.rollback()
-        target.rollback()
-        found = []
-        for table in here:
-            other = there.get(table.name)
-            if other is None:
-                continue  # a stream of an integration that the business does not have
-            if set(other.columns) != set(table.columns):
-                raise LarderError(f"{table.name} has other columns on {to.name}", "us", "larder up")
-            found.append(table)
-        return found
-
-    def _tables_at(self, cutover: Connection, source: Connection, from_: Shard, to: Shard) -> list[MovedTable]:
-        there = {table.name for table in moved_tables(cutover, to)}
-        return [table for table in moved_tables(source, from_) if table.name in there]
-
-    def _forget_chunks(self, target: Connection, to: Shard, business: int, table: MovedTable | None = None) -> None:
-        with target, target.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("delete from {} where business = %s and relation = coalesce(%s, relation)").format(
-                    relation(to, "keys.move_chunk")
-                ),
-                (business, table.name if table else None),
-            )
-
-    def _no_late_tables(self, source: Connection, move: Move, shard: Shard) -> None:
-        """Raise where a table came about since the copy began: it is copied when the move is begun once more."""
-        late = capture.uncaptured(source, shard, move.business)
-        if late:
-            raise LarderError(
-                f"{sorted(late)[0]} came about on {shard.name} since the copy began",
-                "you",
-                f"larder business move {move.business_name} --abort",
-            )
+    def _state_on(self, shard_name: str, move: Move) -> str | None:
+        shard = self.catalogue.shard(shard_name)
+        with closing(copying.connect(shard)) as conn:
+            return route_state(conn, shard, move.business)
 
     def _obstacles(self, business: Business, from_: Shard, to: Shard, target: Connection) -> Iterator[str]:
         if from_.name == to.name:
@@ -527,44 +346,34 @@ class Mover:
             if shard_drift(shard):
                 yield f"{shard.name} is not at this checkout's schema version (larder up)"
                 return
-        if self._state(target, to, business.id) is not None:
+        if route_state(target, to, business.id) is not None:
             yield f"{to.name} still has rows of it (larder business moves)"
-
-    def _state(self, conn: Connection, shard: Shard, business: int) -> str | None:
-        with conn, conn.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("select state from {} where business = %s").format(relation(shard, "keys.route")), (business,)
-            )
-            row = cursor.fetchone()
-        return str(row[0]) if row else None
-
-    def _epoch(self, conn: Connection, shard: Shard, business: int) -> int:
-        with conn, conn.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("select epoch from {} where business = %s").format(relation(shard, "keys.route")), (business,)
-            )
-            [(epoch,)] = cursor.fetchall()
-        return int(epoch)
 
     def _kept(self, journal: Journal, business: Business) -> Move:
         move = journal.open_move()
-        if move is None or move.state != "flipped":
-            raise LarderError(
-                f"{business.name} has no way back: " + ("it was not moved" if move is None else f"it is {move.state}"),
-                "you",
-                "larder business moves",
-            )
-        return move
+        if move is not None and move.state == "flipped":
+            return move
+        if move is not None:
+            why = f"its move to {move.to_shard} is {move.state}"
+        elif not (earlier := moves(self.catalogue, business.id)):
+            why = "it was not moved"
+        else:
+            at = steps(self.catalogue, earlier[0].id)[-1][0]
+            why = {
+                "done": f"its copy on {earlier[0].from_shard} was deleted at {at:%Y-%m-%d %H:%M} UTC",
+                "rolled_back": f"it went back to {earlier[0].from_shard} at {at:%Y-%m-%d %H:%M} UTC",
+            }.get(earlier[0].state, f"its move to {earlier[0].to_shard} was given up")
+        raise LarderError(f"{business.name} has no way back: {why}", "you", "larder business moves")
 
-    @contextmanager
-    def _driving(self) -> Iterator[tuple[Journal, Business]]:
-        business = self.catalogue.business(self.name)
-        with Journal.driving(self.catalogue, business) as journal:
-            yield journal, self.catalogue.business(business.id)
 
-    def _noting(self, journal: Journal, move: Move, act: Callable[[Journal, Move], Move]) -> Move:
-        try:
-            return act(journal, move)
-        except Exception as error:
-            journal.failed(move, error)
-            raise
+def is_lost(error: BaseException) -> bool:
+    """Whether a connection was lost or could not be had; the same may succeed when the server is back."""
+    if not isinstance(error, psycopg2.Error):
+        return False
+    if error.pgcode is None:
+        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | psycopg2.DatabaseError)
+    return error.pgcode[:2] == "08" or error.pgcode in _GOING_AWAY
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,322 @@
+"""The stages of a way to another shard before the business changes over: copy and verify. Each can be gone on with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from sharding.errors import LarderError
+from sharding.ids import id_range
+from sharding.model import Shard
+from sharding.moving import capture, copying
+from sharding.moving.copying import Chunk, copy_all, copy_chunk
+from sharding.moving.drain import drain, forget_drained, one_snapshot, waiting
+from sharding.moving.journal import Journal, Move, State
+from sharding.moving.layout import MovedTable, feeds, moved_tables, relation
+from sharding.moving.verify import Verified, compare, differing_marts
+
+_FEW = 500  # changed rows that a flip may bring
+_CATCH_UPS = 50
+_MART_ROUNDS = 5
+Build = Callable[[Shard], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a process drives moves: who builds models, who is told, and how much at once."""
+
+    build: Build
+    say: Say
+    reached: Callable[[str], None]
+    workers: int
+    chunk_rows: int
+    keep: timedelta
+
+
+@dataclass
+class Way:
+    """A business on its way `from_` → `to` while this process drives it; on the way back these are swapped."""
+
+    journal: Journal
+    move: Move
+    from_: Shard
+    to: Shard
+    source: Connection
+    target: Connection
+    habits: Habits
+
+    @property
+    def business(self) -> int:
+        return self.move.business
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it goes back to where it came from."""
+        return self.to.name == self.move.from_shard
+
+    def state(self, *, there: bool = False) -> str | None:
+        """What the route says here, or on the shard it goes to."""
+        conn, shard = (self.target, self.to) if there else (self.source, self.from_)
+        return route_state(conn, shard, self.business)
+
+    def tables(self) -> list[MovedTable]:
+        """What moves, when both shards have it in the same shape."""
+        here = moved_tables(self.source, self.from_)
+        there = {table.name: table for table in moved_tables(self.target, self.to)}
+        self.source.rollback()
+        self.target.rollback()
+        found = []
+        for table in here:
+            other = there.get(table.name)
+            if other is None:
+                continue  # a stream of an integration that the business does not have
+            if set(other.columns) != set(table.columns):
+                raise LarderError(f"{table.name} has other columns on {self.to.name}", "us", "larder up")
+            found.append(table)
+        return found
+
+    def back(self) -> Way:
+        """The same way in the other direction."""
+        return replace(self, from_=self.to, to=self.from_, source=self.target, target=self.source)
+
+    def build(self, shard: Shard) -> None:
+        """Build the models of a shard. Where that fails because a server went away, its loss is the error."""
+        try:
+            self.habits.build(shard)
+        except LarderError:
+            for conn in (self.source, self.target):
+                with conn, conn.cursor() as cursor:
+                    cursor.execute("select 1")
+            raise
+
+    def no_late_tables(self) -> None:
+        """Raise where a table came about since the copy began: it is copied when the move is begun once more."""
+        late = capture.uncaptured(self.source, self.from_, self.business)
+        if late:
+            raise LarderError(
+                f"{sorted(late)[0]} came about on {self.from_.name} since the copy began",
+                "you",
+                f"larder business move {self.move.business_name} --{'finish' if self.is_back else 'abort'}",
+            )
+
+
+@contextmanager
+def on_the_way(journal: Journal, move: Move, from_: Shard, to: Shard, habits: Habits) -> Iterator[Way]:
+    """A way with its two connections, closed at the end."""
+    with closing(journal.connect(from_)) as source, closing(journal.connect(to)) as target:
+        yield Way(journal, move, from_, to, source, target, habits)
+
+
+def route_state(conn: Connection, shard: Shard, business: int) -> str | None:
+    """What a shard says of a business: active, paused, arriving, out; None where it does not know it."""
+    with conn, conn.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("select state from {} where business = %s").format(relation(shard, "keys.route")), (business,)
+        )
+        row = cursor.fetchone()
+    return str(row[0]) if row else None
+
+
+# -- copy ----------------------------------------------------------------------------------------------------------
+
+
+def copy(way: Way) -> None:
+    """Copy all rows while changes are noted, then tell the models of the new shard."""
+    began, habits = time.monotonic(), way.habits
+    make_room(way)
+    late = capture.uncaptured(way.source, way.from_, way.business)
+    habits.reached("expected there")
+    capture.start_capture(way.source, way.from_, way.business)
+    way.move = way.journal.step(way.move, "noting changes", "copying")
+    habits.reached("noting changes")
+    tables = way.tables()
+    known = {chunk.table.name for chunk, _ in copying.journaled(way.target, way.to, way.business, tables)}
+    for table in tables:
+        if table.name in late or table.name not in known:
+            forget_chunks(way.target, way.to, way.business, table)
+            chunks = copying.plan_chunks(way.source, way.from_, way.business, table, habits.chunk_rows)
+            copying.journal_chunks(way.target, way.to, way.business, chunks)
+    chunks = [chunk for chunk, done in copying.journaled(way.target, way.to, way.business, tables) if not done]
+    copied = [0]
+
+    def done(chunk: Chunk, rows: int) -> None:
+        copied[0] += rows
+        habits.reached("a chunk copied")
+
+    copy_all(way.from_, way.to, way.business, chunks, habits.workers, done, way.journal.connect)
+    with way.target, way.target.cursor() as cursor:
+        for table in tables:
+            cursor.execute(sql.SQL("analyze {}").format(table.at(way.to)))
+    habits.say(f"{copied[0]:,} rows in {time.monotonic() - began:.1f} s")
+    _publish(way, tables)
+    habits.reached("models told")
+    seconds = round(time.monotonic() - began, 3)
+    way.move = way.journal.step(way.move, "copied", "catching_up", rows=copied[0], seconds=seconds)
+
+
+def make_room(way: Way) -> None:
+    """The business's route on the new shard, without writes, and the streams it has."""
+    with way.source, way.source.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "select business, name, display_name, first_weekday, reporting_currency from {} where business = %s"
+            ).format(relation(way.from_, "keys.route")),
+            (way.business,),
+        )
+        [row] = cursor.fetchall()
+    with way.target, way.target.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "insert into {} as r (business, name, display_name, first_weekday, reporting_currency, state, epoch)"
+                " values (%s, %s, %s, %s, %s, 'arriving', 0)"
+                " on conflict (business) do update set state = 'arriving' where r.state = 'out'"
+            ).format(relation(way.to, "keys.route")),
+            row,
+        )
+    _streams(way)
+
+
+def _streams(way: Way) -> None:
+    low, high = id_range(way.business)
+    with way.source, way.source.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "select integration, stream, links from {} where integration in"
+                " (select integration from {} where id between %s and %s) order by 1, 2"
+            ).format(relation(way.from_, "raw.stream"), relation(way.from_, "keys.source")),
+            (low, high),
+        )
+        streams = cursor.fetchall()
+    with way.target, way.target.cursor() as cursor:
+        for stream in streams:
+            cursor.execute(
+                sql.SQL("select {}(%s, %s, %s)").format(relation(way.to, "raw.ensure_stream")),
+                stream,
+            )
+
+
+def _publish(way: Way, tables: Sequence[MovedTable]) -> None:
+    """Tell the models of the new shard of all that has come."""
+    by_name = {table.name: table for table in tables}
+    head, keys, to = by_name["raw.head"], relation(way.to, "keys.source"), way.to
+    with way.target, way.target.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "insert into {} (integration, stream, source_id, natural_key, operation, version_id)"
+                " select source.integration, here.stream, here.source_id, here.natural_key, 'I', here.version_id"
+                " from {} as here inner join {} as source on source.id = here.source_id where {}"
+            ).format(relation(to, "raw.feed"), head.at(to), keys, sql.SQL("here.") + head.rows_of(way.business))
+        )
+        for feed in feeds(way.target, to):
+            schema, _, name = feed.name.partition(".")
+            table = by_name.get(f"{schema}.{name.removeprefix('feed__')}")
+            if table is not None and schema in ("keys", "raw") and name.startswith("feed__"):
+                columns = sql.SQL(", ").join(map(sql.Identifier, feed.columns))
+                cursor.execute(
+                    sql.SQL("insert into {} ({columns}) select {columns} from {} where {}").format(
+                        relation(to, feed.name), table.at(to), table.rows_of(way.business), columns=columns
+                    )
+                )
+
+
+def forget_chunks(target: Connection, to: Shard, business: int, table: MovedTable | None = None) -> None:
+    """Forget which parts of a table, or of all, were copied."""
+    with target, target.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("delete from {} where business = %s and relation = coalesce(%s, relation)").format(
+                relation(to, "keys.move_chunk")
+            ),
+            (business, table.name if table else None),
+        )
+
+
+# -- verify --------------------------------------------------------------------------------------------------------
+
+
+def verify(way: Way) -> None:
+    """Compare every row at a common snapshot, with nobody waiting; then the marts of both."""
+    began, habits = time.monotonic(), way.habits
+    way.no_late_tables()
+    verified = _compare(way)
+    habits.say(f"{verified.rows:,} rows compared")
+    habits.reached("compared")
+    seconds = round(time.monotonic() - began, 3)
+    way.move = way.journal.step(
+        way.move, "verified", _unless_back(way, "catching_up"), rows=verified.rows, seconds=seconds
+    )
+    for attempt in range(1, _MART_ROUNDS + 1):
+        way.build(way.from_)
+        catch_up(way)
+        way.build(way.to)
+        brought = waiting(way.source, way.from_, way.business)
+        way.source.rollback()
+        with way.source, way.target:
+            differing = differing_marts(way.source, way.target, way.from_, way.to, way.business)
+        if not differing:
+            break
+        if attempt == _MART_ROUNDS or (not brought and attempt > 1):
+            mart, how = next(iter(differing.items()))
+            raise LarderError(
+                f"{len(differing)} marts differ on {way.from_.name} and {way.to.name}, such as {mart}: {how}",
+                "us",
+                "larder verify",
+            )
+    habits.say("the marts are equal")
+    way.move = way.journal.step(way.move, "marts equal", _unless_back(way, "ready"))
+
+
+def _compare(way: Way) -> Verified:
+    """Bring all changes and compare everything at the snapshot of that drain. A chunk that differs is copied once
+    more; one that differs then blocks the move."""
+    catch_up(way)
+    tables = way.tables()
+    chunks = [chunk for chunk, _ in copying.journaled(way.target, way.to, way.business, tables)]
+    if way.is_back:  # copied long ago, the other way
+        rows = way.habits.chunk_rows
+        chunks = [c for t in tables for c in copying.plan_chunks(way.source, way.from_, way.business, t, rows)]
+    with one_snapshot(way.source) as snapshot:
+        with way.target, way.target.cursor() as into:
+            drain(way.source, into, way.from_, way.to, way.business, tables, feeds(way.target, way.to), snapshot)
+        verified = compare(way.source, way.target, way.from_, way.to, way.business, chunks)
+        way.target.rollback()
+        if verified.differing:
+            for chunk in verified.differing:
+                copy_chunk(way.source, way.target, way.from_, way.to, way.business, chunk)
+                way.journal.step(way.move, "repaired", relation=chunk.table.name, chunk=chunk.number)
+            again = compare(way.source, way.target, way.from_, way.to, way.business, verified.differing)
+            way.target.rollback()
+            if again.differing:
+                raise LarderError(
+                    f"{again.differing[0].table.name}: rows on {way.to.name} are not those of {way.from_.name}, also"
+                    " when copied anew",
+                    "us",
+                    f"larder business move {way.move.business_name} --{'finish' if way.is_back else 'abort'}",
+                )
+    forget_drained(way.source, way.from_, way.business, snapshot)
+    return verified
+
+
+def catch_up(way: Way) -> None:
+    """Drain until few changes are left."""
+    for _ in range(_CATCH_UPS):
+        tables = way.tables()
+        with one_snapshot(way.source) as snapshot, way.target, way.target.cursor() as into:
+            drained = drain(
+                way.source, into, way.from_, way.to, way.business, tables, feeds(way.target, way.to), snapshot
+            )
+        way.habits.reached("drained")
+        forget_drained(way.source, way.from_, way.business, snapshot)
+        if drained.keys <= _FEW:
+            return
+    raise LarderError("the business changes faster than its changes can be brought", "us", "larder business moves")
+
+
+def _unless_back(way: Way, state: State) -> State | None:
+    return None if way.is_back else state
