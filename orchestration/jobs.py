@@ -60,8 +60,8 @@ def every_ten_minutes(
     except LarderError as error:
         return dg.SkipReason(f"{error.cause}; next: {error.next_command}")
     context.instance.add_dynamic_partitions(str(shards.name), [s.name for s in at.catalogue.shards()])
-    for business in go_on_with_flips(at):
-        context.log.warning(f"the move of {business} had been cut off at its flip; it has been brought to its end")
+    for done in go_on_with_flips(at):
+        context.log.warning(done)
     reasons = due(at)
     if not reasons:
         return dg.SkipReason("nothing is due, pending or changed on any shard")
