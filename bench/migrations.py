@@ -110,7 +110,7 @@ class _World:
 
     def once(self) -> None:
         """Each way with one database."""
-        for way in (self.plain, partial(self.ours, workers=1)):
+        for way in (partial(self.ours, workers=1), self.plain):
             with self._shards(1) as shards:
                 way(shards)
 

@@ -8,13 +8,13 @@ import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
-from sharding import instances
 from sharding.errors import LarderError
 from sharding.migrate import Locks, shard_drift
 from sharding.migrating import fleet
 from sharding.migrating.health import require_healthy
 from sharding.model import Instance, Shard
-from sharding.provision import READER, allow_reader_login, provision_shard
+from sharding.placing import make_shard
+from sharding.provision import READER, allow_reader_login
 from sharding.query import read_only
 
 app = typer.Typer(no_args_is_help=True)
@@ -53,13 +53,8 @@ def add(
                 "a server elsewhere needs --secret env:NAME or file:PATH", "you", "larder shard add --help"
             )
         catalogue.add_instance(Instance(instance, "external", host, port, username, secret))
-    elif instance not in {known.name for known in catalogue.instances()}:
-        catalogue.add_instance(instances.start(instance, context.settings))
-        out.say(f"{instance}: made and started")
-    present = {shard.name: shard for shard in catalogue.shards()}
-    shard = present.get(name) or catalogue.add_shard(name, instance, database or f"larder_{name}", namespace)
-    applied = provision_shard(shard)
-    out.say(f"{name}: {'schema version ' + applied[-1] if applied else 'is there already'}")
+    database = database or f"larder_{name}"
+    shard = make_shard(catalogue, context.settings, name, instance, database, namespace, out.say)
     if json:
         out.document(shard_row(shard))
 

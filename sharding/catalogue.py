@@ -18,7 +18,7 @@ from psycopg2.extras import Json
 from sharding.credentials import read_credentials, read_secret
 from sharding.errors import LarderError
 from sharding.ids import MAX_BUSINESS, business_of, id_range
-from sharding.model import Address, Business, Instance, Shard, Source
+from sharding.model import ROUTER, Address, Business, Instance, Shard, Source
 from sharding.settings import get_settings
 
 __all__ = ["Business", "Catalogue", "Instance", "Shard", "Source"]
@@ -183,10 +183,16 @@ class Catalogue:
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("lock table control.businesses in share row exclusive mode")
             if business is None:
-                cursor.execute("select coalesce(max(business), 0) + 1 from control.businesses")
+                cursor.execute(
+                    "select coalesce(max(business), 0) + 1 from"
+                    " (select business from control.businesses union select business from control.erasures) as given"
+                )
                 [(business,)] = cursor.fetchall()
             if not 0 <= business <= MAX_BUSINESS:
                 raise LarderError(f"business {business} is outside 0 … {MAX_BUSINESS}", "config", _LIST_BUSINESSES)
+            cursor.execute("select 1 from control.erasures where business = %s", (business,))
+            if cursor.fetchone():
+                raise LarderError(f"business {business} was erased: its number stays its own", "you", _LIST_BUSINESSES)
             _insert_on(
                 cursor,
                 """
@@ -262,7 +268,7 @@ class Catalogue:
         """Replace a source's config, and its secret's reference where one is given."""
         source = self.source(key)
         shard = self.shard(source.shard)
-        with closing(psycopg2.connect(shard.dsn)) as far, far, far.cursor() as cursor:
+        with closing(psycopg2.connect(shard.as_role(ROUTER).dsn)) as far, far, far.cursor() as cursor:
             statement = shard.render("update {keys}.source set config = %s where id = %s")
             cursor.execute(statement, (Json(config), source.id))
         with self.connect() as connection, connection.cursor() as cursor:
@@ -323,7 +329,7 @@ def _place(
     shard: Shard, business: int, name: str, display_name: str, first_weekday: int, reporting_currency: str
 ) -> None:
     """The shard's half of a new business: its route and its counter."""
-    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(shard.as_role(ROUTER).dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             shard.render("""
             insert into {keys}.route (business, name, display_name, first_weekday, reporting_currency)
@@ -341,7 +347,7 @@ def _place(
 
 def _draw_source(shard: Shard, business: int, integration: str, name: str, config: Mapping[str, Any]) -> int:
     """The shard's half of a new source: its id. One that a crashed attempt left is taken over."""
-    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(shard.as_role(ROUTER).dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             shard.render("select id, integration from {keys}.source where id between %s and %s and name = %s"),
             (*id_range(business), name),
