@@ -69,7 +69,8 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(DataError) as error:
             list(store.read(manifest))
-        assert str(manifest.block_id) in error.value.cause and error.value.next_command.startswith("larder blocks verify")
+        assert str(manifest.block_id) in error.value.cause
+        assert error.value.next_command.startswith("larder blocks verify")
     file.unlink()
     with pytest.raises(DataError, match="is gone"):
         list(store.read(manifest))
