@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from sharding.errors import LarderError
 
 if TYPE_CHECKING:
     from sharding.moving.mover import Plan
@@ -47,6 +49,118 @@ def add(
     else:
         out.say(f"{shown} is business {business.id} on {business.shard}")
         out.say(f"next: larder source add {name} <integration>   (larder integration list)")
+
+
+@app.command()
+def place(
+    name: Annotated[str, typer.Argument(help="The business.")],
+    shard: Annotated[str, typer.Option(help="Where it shall live.")],
+    json: JsonFlag = False,
+) -> None:
+    """Let a business live on another shard before it has data. One with data is moved."""
+    from sharding.placing import place
+
+    out = Output(json)
+    business = place(get_context().catalogue, name, shard)
+    if json:
+        out.document(asdict(business))
+    else:
+        out.say(f"{business.display_name} lives on {business.shard}")
+
+
+@app.command()
+def isolate(
+    name: Annotated[str, typer.Argument(help="The business.")],
+    schema: Annotated[bool, typer.Option("--schema", help="Schemas of its own in the database where it is.")] = False,
+    database: Annotated[
+        bool, typer.Option("--database", help="A database of its own beside it (the default).")
+    ] = False,
+    instance: Annotated[
+        str | None, typer.Option(help="A database of its own on this instance; a new name makes an embedded one.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make a shard for one business alone and move it there while it trades. Killed, it goes on when run again."""
+    from orchestration.cycle import Installation
+    from orchestration.moves import mover
+    from sharding.placing import own_shard
+
+    if schema + database + (instance is not None) > 1:
+        raise typer.BadParameter("only one of --schema, --database and --instance")
+    context, out = get_context(), Output(json)
+    kind: Literal["schema", "database", "instance"] = "schema" if schema else "instance" if instance else "database"
+    own = own_shard(context.catalogue, context.settings, name, kind, instance, out.say)
+    moved = mover(Installation.of(context.settings, context.catalogue), name, out.say).move(own.name)
+    if json:
+        out.document(asdict(moved))
+        return
+    out.say(f"{name} has {own.name} to itself ({moved.state})")
+    out.say(f"next: larder business move {name} --rollback, or --finish")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The business.")],
+    to: Annotated[str, typer.Option(help="A folder, or an object store's URL; made where it is not.")],
+    json: JsonFlag = False,
+) -> None:
+    """Write everything of a business to files: tables as CSV, blocks as received, a manifest with hashes."""
+    from pathlib import Path
+
+    from orchestration.cycle import Installation
+    from orchestration.exporting import export_business
+
+    context, out = get_context(), Output(json)
+    at = Installation.of(context.settings, context.catalogue)
+    target = to if "://" in to else str(Path(to).absolute())
+    manifest = export_business(at, name, target, out.say)
+    if json:
+        out.document({"to": target, "tables": len(manifest["tables"]), "blocks": len(manifest["blocks"])})
+    else:
+        out.say(f"{target}/manifest.json names every file with its hash")
+
+
+@app.command()
+def erase(
+    name: Annotated[str, typer.Argument(help="The business.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking for its name.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Erase a business for good: rows on all shards, blocks, secrets, files. Killed, it goes on when run again."""
+    from orchestration.cycle import Installation
+    from orchestration.erasing import Eraser
+
+    context, out = get_context(), Output(json)
+    eraser = Eraser(Installation.of(context.settings, context.catalogue), context.settings, out.say)
+    if dry_run:
+        plan = eraser.plan(name)
+        out.document(plan) if json else out.table(_erased_rows(plan), empty="nothing")
+        return
+    if (
+        not yes
+        and typer.prompt(f"This cannot be taken back. The business's name, to erase it ({name})", err=True) != name
+    ):
+        raise LarderError(f"{name} was not erased: another name was typed", "you", f"larder business erase {name}")
+    erasure = eraser.erase(name)
+    out.document(asdict(erasure)) if json else out.table(_erased_rows(erasure.removed), empty="nothing")
+
+
+def _erased_rows(removed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was found, as lines: a table's rows, a store's files, secrets."""
+    rows: list[dict[str, Any]] = []
+    for part, found in removed.items():
+        if part == "blocks":
+            rows += [{"where": one["store"], "what": "files of blocks", "count": one["files"] + one["versions"]}
+                     for one in found]  # fmt: skip
+        elif part == "secrets":
+            rows += [{"where": "secrets", "what": path, "count": 1} for path in found["files"]]
+            rows += [{"where": "elsewhere: remove it yourself", "what": ref, "count": 1} for ref in found["elsewhere"]]
+        elif part == "uploads":
+            rows += [{"where": "uploads", "what": "files", "count": found["files"]}] if found["files"] else []
+        else:
+            rows += [{"where": part, "what": table, "count": count} for table, count in found.items()]
+    return rows
 
 
 @app.command()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from sharding.ids import id_range
 from sharding.model import Shard
@@ -55,9 +56,9 @@ def connect(shard: Shard) -> Connection:
 
 def traces(conn: Connection, shard: Shard, business: int, others: Sequence[Shard]) -> dict[str, int]:
     """Table → rows of the business in the shard's database; `others` are shards that share it and answer for theirs."""
-    found, tables = {}, holders(conn, shard, others)
+    found = {}
     with conn, conn.cursor() as cursor:
-        for holder in tables:
+        for holder in holders(cursor, shard, others):
             cursor.execute(sql.SQL("select count(*) from {} where {}").format(holder.at, holder.rows_of(business)))
             if (row := cursor.fetchone()) and row[0]:
                 found[holder.name] = int(row[0])
@@ -67,7 +68,9 @@ def traces(conn: Connection, shard: Shard, business: int, others: Sequence[Shard
 def remove_traces(conn: Connection, shard: Shard, business: int, others: Sequence[Shard]) -> dict[str, int]:
     """Delete the rows that `traces` finds, feeds last; table → rows. A materialized view is made anew."""
     removed = {}
-    for holder in sorted(holders(conn, shard, others), key=lambda holder: holder.is_feed):
+    with conn, conn.cursor() as cursor:
+        tables = holders(cursor, shard, others)
+    for holder in sorted(tables, key=lambda holder: holder.is_feed):
         if holder.kind == "m":
             with conn, conn.cursor() as cursor:
                 cursor.execute(sql.SQL("refresh materialized view {}").format(holder.at))
@@ -108,32 +111,31 @@ def _quoted(name: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split(".", 1))
 
 
-def holders(conn: Connection, shard: Shard, others: Sequence[Shard]) -> list[Holder]:
+def holders(cursor: Cursor, shard: Shard, others: Sequence[Shard]) -> list[Holder]:
     """The tables of the shard's database that can name a business, but not those of `others`."""
     named = [schema for other in others for schema in other.schemas.values()]
     like = [other.schema("raw").replace("_", r"\_") + r"\_%" for other in others]
-    with conn, conn.cursor() as cursor:
-        cursor.execute(
-            """
-            select n.nspname, c.relname, c.relkind::text,
-                array_agg(a.attname::text order by a.attnum) filter (where a.atttypid = 'bigint'::regtype),
-                array_agg(a.attname::text order by a.attnum) filter (where a.attname = 'business')
-            from pg_class as c
-            inner join pg_namespace as n on n.oid = c.relnamespace
-            inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-            where c.relkind in ('r', 'm') and n.nspname !~ '^(pg_|information_schema)'
-                and not (n.nspname = any(%s) or n.nspname like any(%s))
-                and (
-                    a.atttypid = 'bigint'::regtype and (a.attname = 'id' or a.attname like '%%\\_id')
-                    or a.attname = 'business' and a.atttypid in ('int'::regtype, 'bigint'::regtype)
-                )
-            group by 1, 2, 3
-            order by 1, 2
-            """,
-            (named, like),
-        )
-        found = []
-        for schema, table, kind, wide, numbers in cursor.fetchall():
-            ids = tuple(column for column in wide or () if column != "business")
-            found.append(Holder(schema, table, kind, ids, tuple(numbers or ())))
-        return found
+    cursor.execute(
+        """
+        select n.nspname, c.relname, c.relkind::text,
+            array_agg(a.attname::text order by a.attnum) filter (where a.atttypid = 'bigint'::regtype),
+            array_agg(a.attname::text order by a.attnum) filter (where a.attname = 'business')
+        from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relkind in ('r', 'm') and n.nspname !~ '^(pg_|information_schema)'
+            and not (n.nspname = any(%s) or n.nspname like any(%s))
+            and (
+                a.atttypid = 'bigint'::regtype and (a.attname = 'id' or a.attname like '%%\\_id')
+                or a.attname = 'business' and a.atttypid in ('int'::regtype, 'bigint'::regtype)
+            )
+        group by 1, 2, 3
+        order by 1, 2
+        """,
+        (named, like),
+    )
+    found = []
+    for schema, table, kind, wide, numbers in cursor.fetchall():
+        ids = tuple(column for column in wide or () if column != "business")
+        found.append(Holder(schema, table, kind, ids, tuple(numbers or ())))
+    return found
