@@ -10,6 +10,7 @@ from uuid import UUID
 
 from cli.times import moment
 from sharding.errors import LarderError
+from sharding.model import INSPECTOR
 
 if TYPE_CHECKING:
     from cli.context import Context
@@ -118,7 +119,7 @@ def open_records(context: Context, source_ids: Sequence[int] | None) -> Mapping[
     counts: Counter[UUID] = Counter()
     for name in sorted({one.shard for one in sources}):
         shard = context.catalogue.shard(name)
-        with closing(connect(shard.dsn)) as conn, conn, conn.cursor() as cur:
+        with closing(connect(shard.as_role(INSPECTOR).dsn)) as conn, conn, conn.cursor() as cur:
             cur.execute(
                 f'select block_id, count(*) from "{shard.schemas["raw"]}".quarantine'
                 " where state = 'open' and source_id = any(%s) group by block_id",

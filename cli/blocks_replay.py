@@ -9,6 +9,7 @@ import typer
 from cli.blocks_chosen import by_shard, chosen, wanted
 from cli.context import Context, get_context
 from cli.output import EXIT_CODES, JsonFlag, Output
+from sharding.model import LOADER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,7 +40,7 @@ def replay(
     errors: list[LarderError] = []
     changed: set[str] = set()
     for shard, manifests in by_shard(context, chosen(context, block or (), selection)):
-        result = load_again(shard.dsn, shard.schemas, manifests, context.store, discover())
+        result = load_again(shard.as_role(LOADER).dsn, shard.schemas, manifests, context.store, discover())
         rows += loaded_rows(shard.name, result, context.catalogue.sources(shard=shard.name))
         errors += [failure.error for failure in result.failures]
         if any(result.changed.values()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.context import Context
 from cli.output import Output
+from sharding.model import INSPECTOR
 
 if TYPE_CHECKING:
     from ingestion.blocks import Manifest
@@ -29,7 +30,7 @@ def document(
     picked = list(_picked(context, manifest, records, lines))
     shown: dict[str, Any] = {"manifest": manifest.model_dump(mode="json", exclude={"file_crc32"})}
     shard = context.router.shard_of(manifest.business)
-    with closing(connect(shard.dsn)) as conn:
+    with closing(connect(shard.as_role(INSPECTOR).dsn)) as conn:
         shown["loads"] = [vars(one) for one in ledger(conn, shard.schemas, manifest.block_id)]
         if keys:
             all_of_them = enumerate(context.store.read(manifest))

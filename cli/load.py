@@ -9,6 +9,7 @@ import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from sharding.model import LOADER
 
 if TYPE_CHECKING:
     from ingestion.outcome import LoadResult
@@ -46,7 +47,7 @@ def load(
                 bar.advance(read - done, f"{note}, {total:,} pending")
                 done = read
 
-            at = catalogue.shard(target)
+            at = catalogue.shard(target).as_role(LOADER)
             try:
                 require_usable(at)
                 result = load_pending(

@@ -10,6 +10,7 @@ import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from sharding.model import LOADER
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -39,7 +40,7 @@ def list_(
     labels = {one.id: one.label for one in chosen}
     rows: list[dict[str, Any]] = []
     for name in sorted({one.shard for one in chosen}):
-        at = catalogue.shard(name)
+        at = catalogue.shard(name).as_role(LOADER)
         found = listed(at.dsn, at.schemas, None if every else "open", list(labels), limit)
         rows += [
             {"id": row.pop("quarantine_id"), "source": labels[row.pop("source_id")], **row, "shard": name}
@@ -89,7 +90,7 @@ def retry(
             return index.find_block(control, block_id)
 
         for name in sorted({one.shard for one in chosen}):
-            at = catalogue.shard(name)
+            at = catalogue.shard(name).as_role(LOADER)
             open_ids = {
                 row["quarantine_id"] for row in quarantine.listed(at.dsn, at.schemas, "open", source_ids, 1_000_000)
             }
@@ -123,7 +124,7 @@ def discard(
         by_business[business_of(record)].append(record)
     given_up = 0
     for business, ids in by_business.items():
-        at: Shard = router.shard_of(business)
+        at: Shard = router.shard_of(business).as_role(LOADER)
         given_up += quarantine.discard(at.dsn, at.schemas, business, ids, reason)
     if as_json:
         out.document({"discarded": given_up, "asked": len(records)})

@@ -24,7 +24,7 @@ from ingestion.run import Options, Progress
 from ingestion.work_folder import work_folder
 from orchestration.sources import source_ref
 from sharding.catalogue import Catalogue
-from sharding.model import Shard, Source
+from sharding.model import LOADER, Shard, Source
 
 PREFIX = "larder-reimport-"
 
@@ -61,7 +61,7 @@ class Reimport:
     def zones(self) -> list[Zone]:
         """Of the business's locations, as they are set now; UTC where none is known yet."""
         shard = self.shard
-        with closing(psycopg2.connect(shard.dsn)) as conn, conn, conn.cursor() as cur:
+        with closing(psycopg2.connect(shard.as_role(LOADER).dsn)) as conn, conn, conn.cursor() as cur:
             keys = shard.schemas["keys"]
             cur.execute(
                 f'select distinct timezone, day_start from "{keys}".location_setting'
@@ -120,7 +120,8 @@ class Running:
             )  # fmt: skip
             if self.manifests:
                 zone, shard = of.zones()[0], of.shard
-                self.preview = preview(shard.dsn, shard.schemas, self.manifests, self._aside, discover(), zone.day_of)
+                dsn = shard.as_role(LOADER).dsn
+                self.preview = preview(dsn, shard.schemas, self.manifests, self._aside, discover(), zone.day_of)
         except BaseException as error:
             self._folder.__exit__(type(error), error, error.__traceback__)
             raise

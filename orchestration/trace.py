@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import RealDictCursor
 
 from orchestration.project import project_dir
-from sharding.model import Shard
+from sharding.model import INSPECTOR, Shard
 from sharding.settings import project_root
 
 Row = Mapping[str, Any]
@@ -36,7 +36,7 @@ def trace(shard: Shard, work_dir: Path, source_id: int, natural_keys: Sequence[s
     project = DbtProject(project_dir(project_root(), work_dir), work_dir)
     project.parse()
     models = {n.name: n for n in project.manifest.nodes.values() if n.resource_type == "model"}
-    with closing(psycopg2.connect(shard.dsn, application_name="larder blocks show")) as conn:
+    with closing(psycopg2.connect(shard.as_role(INSPECTOR).dsn, application_name="larder blocks show")) as conn:
         conn.set_session(readonly=True, autocommit=True)
         tracer = _Tracer(conn, shard, models, project.manifest)
         return {key: tracer.of(source_id, key) for key in natural_keys}

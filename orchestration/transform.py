@@ -22,7 +22,7 @@ from orchestration.mark import Look, code_fingerprint, look, set_day, set_mark, 
 from orchestration.results import GOOD, BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
 from sharding.migrate import unusable
-from sharding.model import Shard
+from sharding.model import TRANSFORMER, Shard
 
 State = Literal["built", "skipped", "failed"]
 LEASE = 19453  # advisory lock class of "a build runs on this shard"
@@ -129,7 +129,7 @@ def hold(target: Target, leases: ExitStack) -> Connection | ShardBuild:
 
     try:
         conn = connect(target)
-        leases.callback(conn.close)
+        leases.callback(release, conn)
         if reason := unusable(conn, target.schema("keys")):
             return ended("failed", f"{reason}; next: larder shard migrate --only {target.name}")
         with conn, conn.cursor() as cur:
@@ -138,6 +138,19 @@ def hold(target: Target, leases: ExitStack) -> Connection | ShardBuild:
     except psycopg2.Error as error:
         return ended("failed", _one_line(error))
     return conn if free else ended("skipped", LEASED)
+
+
+def release(conn: Connection) -> None:
+    """Give the lease back, and wait for that: the lock of a connection that is only closed outlives it a little."""
+    if not conn.closed:
+        try:
+            conn.rollback()
+            with conn, conn.cursor() as cur:
+                cur.execute("select pg_advisory_unlock_all()")
+        except psycopg2.Error:
+            pass  # the connection is gone, and the lease with it
+        finally:
+            conn.close()
 
 
 def open_shard(
@@ -157,7 +170,7 @@ def open_shard(
         if choice.partial or choice.full_refresh or choice.force:
             seen = replace(seen, whole="asked for")
         if seen.reason is None:
-            conn.close()
+            release(conn)
             return ShardBuild(target.name, "skipped", NOTHING_NEW, wall_seconds=time.monotonic() - started)
         tick(conn, target.schema, now, each_hour=False)
         if not seen.whole:
@@ -182,7 +195,7 @@ def close_shard(
         if asked and all(n.status in GOOD for n in result.python):
             set_day(conn, target.schema, now)
         tidy_catalog(conn)
-        conn.close()  # gives the lease back
+        release(conn)
     except psycopg2.Error as error:
         return ShardBuild(target.name, "failed", _one_line(error), result, wall)
     if not result.ok:
@@ -202,7 +215,8 @@ def job_of(target: Target, choice: Choice, seen: Look) -> Job:
 
 
 def target_of(shard: Shard) -> Target:
-    """A shard of the catalogue as a build target."""
+    """A shard of the catalogue as a build target, with the role that builds."""
+    shard = shard.as_role(TRANSFORMER)
     return Target(shard.name, shard.host, shard.port, shard.username, shard.password, shard.database, shard.namespace)
 
 

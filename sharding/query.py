@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 
 from sharding.errors import LarderError
-from sharding.model import Shard
+from sharding.model import INSPECTOR, Shard
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ def read_only(shard: Shard, query: str, timeout_seconds: float = 0) -> Result:
         LarderError: turn `you`: Postgres refused the query, with its message.
     """
     options = f"-c default_transaction_read_only=on -c statement_timeout={int(timeout_seconds * 1000)}"
-    with closing(psycopg2.connect(shard.dsn, application_name="larder sql", options=options)) as connection:
+    dsn = shard.as_role(INSPECTOR).dsn
+    with closing(psycopg2.connect(dsn, application_name="larder sql", options=options)) as connection:
         connection.set_session(readonly=True)
         try:
             with connection.cursor() as cursor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -14,12 +13,15 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from sharding.model import Shard
+from sharding.model import MOVER, Shard
 from sharding.moving.layout import MovedTable, relation
+from sharding.moving.pipe import transfer
 
-CHUNK_ROWS = 50_000
-_PIECES = 64  # of at most some 100 kB, between reading and writing
-_PATIENCE = 600.0
+CHUNK_ROWS = 200_000
+CHUNK_BYTES = 64 * 2**20
+"""A chunk has no more of either: it is what a kill makes lose, and what a repair copies anew."""
+_EXACTLY = 100_000  # rows of a table up to which chunks are cut by counting instead of by a sample
+_SAMPLES = 200  # rows looked at for each edge between chunks
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,60 @@ class Chunk:
 
 
 def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTable, rows: int) -> list[Chunk]:
-    """Cut a table's rows of the business into chunks of about `rows` rows; at least one."""
-    keys = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name, _ in table.key)
+    """Cut a table's rows of the business into chunks of about `rows` rows, fewer where they are wide; at least one.
+
+    Large tables are cut at the keys of a sample, which reads some of their pages only.
+    """
     with source, source.cursor() as cursor:
-        cursor.execute(
-            sql.SQL(
-                "select array[{keys}] from (select {names}, row_number() over (order by {names}) as place from {table}"
-                " where {mine}) as numbered where place > 1 and (place - 1) %% %s = 0 order by {names}"
-            ).format(keys=keys, names=table.key_list, table=table.at(shard), mine=table.rows_of(business)),
-            (rows,),
-        )
-        bounds = [tuple(row[0]) for row in cursor.fetchall()]
+        cursor.execute(sql.SQL("select count(*) from {} where {}").format(table.at(shard), table.rows_of(business)))
+        [(count,)] = cursor.fetchall()
+        pieces = _pieces(cursor, shard, table, count, rows)
+        keys = [] if pieces < 2 else _sampled(cursor, shard, business, table, count, pieces)
+    bounds = list(dict.fromkeys(keys[len(keys) * n // pieces] for n in range(1, pieces))) if keys else []
     edges: list[tuple[str, ...] | None] = [None, *bounds, None]
     return [Chunk(table, number, *edges[number : number + 2]) for number in range(len(edges) - 1)]
+
+
+def _pieces(cursor: Cursor, shard: Shard, table: MovedTable, count: int, rows: int) -> int:
+    cursor.execute(
+        sql.SQL(
+            "select coalesce(pg_table_size(oid) / nullif(greatest(reltuples, 0), 0), 0) from pg_class"
+            " where oid = {}::regclass"
+        ).format(sql.Literal(table.at(shard).as_string(cursor)))
+    )
+    [(width,)] = cursor.fetchall()
+    return max(-(-count // rows), int(count * width) // CHUNK_BYTES + 1)
+
+
+def _sampled(
+    cursor: Cursor, shard: Shard, business: int, table: MovedTable, count: int, pieces: int
+) -> list[tuple[str, ...]]:
+    """Keys of some rows of the business in the key's order, enough to cut them into `pieces`; of few rows all."""
+    if count > _EXACTLY:
+        percent = min(100.0, 100.0 * _SAMPLES * pieces / count)
+        found = _keys(cursor, shard, business, table, sql.SQL("tablesample system ({})").format(sql.Literal(percent)))
+        if len(found) > 10 * pieces:
+            return found
+    return _keys(cursor, shard, business, table, sql.SQL(""))
+
+
+def _keys(
+    cursor: Cursor, shard: Shard, business: int, table: MovedTable, sample: sql.Composable
+) -> list[tuple[str, ...]]:
+    keys = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name, _ in table.key)
+    cursor.execute(
+        sql.SQL("select array[{}] from {} {} where {} order by {}").format(
+            keys, table.at(shard), sample, table.rows_of(business), table.key_list
+        )
+    )
+    return [tuple(key) for (key,) in cursor.fetchall()]
+
+
+def clear(target: Connection, shard: Shard, business: int, table: MovedTable) -> None:
+    """Delete what an earlier, forgotten copy of a table left."""
+    with target, target.cursor() as cursor:
+        as_replica(cursor)
+        cursor.execute(sql.SQL("delete from {} where {}").format(table.at(shard), table.rows_of(business)))
 
 
 def journal_chunks(target: Connection, shard: Shard, business: int, chunks: Sequence[Chunk]) -> None:
@@ -85,21 +128,40 @@ def journaled(
         ]
 
 
-def copy_chunk(source: Connection, target: Connection, from_: Shard, to: Shard, business: int, chunk: Chunk) -> int:
-    """Copy a chunk in one transaction of the target, in place of what is there; returns its rows.
+def copy_chunk(
+    source: Connection,
+    target: Connection,
+    from_: Shard,
+    to: Shard,
+    business: int,
+    chunk: Chunk,
+    *,
+    anew: bool = True,
+    breath: Callable[[], None] | None = None,
+) -> int:
+    """Copy a chunk in one transaction of the target; returns its rows.
 
     The source is read in whatever transaction `source` is in; it is left open.
+
+    Args:
+        anew: in place of what is there. A chunk that was never copied has nothing there: its rows and its mark in the
+            journal come in one transaction.
+        breath: called now and then while it is copied.
     """
     table = chunk.table
     wanted = table.between(business, chunk.low, chunk.high)
     with target, target.cursor() as cursor:
         as_replica(cursor)
-        cursor.execute(sql.SQL("delete from {} where {}").format(table.at(to), wanted))
+        if anew:
+            cursor.execute(sql.SQL("delete from {} where {}").format(table.at(to), wanted))
+        else:  # a crash may take back the last chunks, with their marks: `flush` comes before all are said to be copied
+            cursor.execute("set local synchronous_commit = off")
         copied = transfer(
             source,
             cursor,
             sql.SQL("select {} from {} where {}").format(table.column_list, table.at(from_), wanted),
             sql.SQL("{} ({})").format(table.at(to), table.column_list),
+            breath,
         )
         cursor.execute(
             sql.SQL("update {} set copied_rows = %s where business = %s and relation = %s and chunk = %s").format(
@@ -110,6 +172,13 @@ def copy_chunk(source: Connection, target: Connection, from_: Shard, to: Shard, 
     return copied
 
 
+def flush(target: Connection) -> None:
+    """Make sure that a crash takes back nothing that was committed so far."""
+    with target, target.cursor() as cursor:
+        cursor.execute("set local synchronous_commit = on")
+        cursor.execute("select pg_logical_emit_message(true, 'larder', 'moved')")
+
+
 def copy_all(
     from_: Shard,
     to: Shard,
@@ -118,29 +187,48 @@ def copy_all(
     workers: int,
     done: Callable[[Chunk, int], None],
     open_: Callable[[Shard], Connection] | None = None,
+    breath: Callable[[], None] | None = None,
 ) -> None:
-    """Copy chunks side by side, each worker with its own two connections. The first failure stops all and is raised."""
-    open_ = open_ or connect
+    """Copy chunks side by side, each worker with its own two connections, and make sure that they stay. The first
+    failure stops all and is raised.
+
+    Args:
+        open_: makes the connections of the workers; default: `connect`.
+        breath: called now and then by each worker.
+    """
+    connection_to = open_ or connect
     waiting: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
     for chunk in chunks:
         waiting.put(chunk)
-    failures: list[BaseException] = []
 
     def work() -> None:
+        with closing(connection_to(from_)) as source, closing(connection_to(to)) as target:
+            while not failed.is_set():
+                try:
+                    chunk = waiting.get_nowait()
+                except queue.Empty:
+                    return flush(target)
+                with source:
+                    rows = copy_chunk(source, target, from_, to, business, chunk, anew=False, breath=breath)
+                done(chunk, rows)
+
+    failed = threading.Event()
+    side_by_side([work] * workers, failed, f"move {business}")
+
+
+def side_by_side(tasks: Sequence[Callable[[], None]], failed: threading.Event, name: str) -> None:
+    """Run tasks in threads of their own until all have ended; then the first failure, of which `failed` told the others
+    at once, is raised. They are daemons: a process that is told to end does not wait for them."""
+    failures: list[BaseException] = []
+
+    def run(task: Callable[[], None]) -> None:
         try:
-            with closing(open_(from_)) as source, closing(open_(to)) as target:
-                while not failures:
-                    try:
-                        chunk = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    with source:
-                        rows = copy_chunk(source, target, from_, to, business, chunk)
-                    done(chunk, rows)
+            task()
         except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
             failures.append(error)
+            failed.set()
 
-    threads = [threading.Thread(target=work, name=f"move {business}", daemon=True) for _ in range(workers)]
+    threads = [threading.Thread(target=run, args=(task,), name=name, daemon=True) for task in tasks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -153,7 +241,7 @@ def connect(shard: Shard, name: str = "larder move") -> Connection:
     """A connection of the mover. Times are read and written with their offset, in UTC. What it commits is kept by a
     crash, whatever the server's setting; a server that falls silent is taken for lost after some seconds."""
     return psycopg2.connect(
-        shard.dsn,
+        shard.as_role(MOVER).dsn,
         application_name=name,
         options="-c timezone=UTC -c jit=off -c synchronous_commit=on",
         connect_timeout=10,
@@ -167,78 +255,3 @@ def connect(shard: Shard, name: str = "larder move") -> Connection:
 def as_replica(cursor: Cursor) -> None:
     """For this transaction: no triggers and foreign keys. Rows come with what their triggers made of them."""
     cursor.execute("set local session_replication_role = replica")
-
-
-def transfer(source: Connection, into: Cursor, query: sql.Composable, target: sql.Composable) -> int:
-    """Binary COPY of a query's rows into a table of another server; returns how many there were.
-
-    The target's COPY ends only after the source has said that it gave all: one that was cut off at a row's end would
-    else be taken for complete.
-    """
-    pipe = _Pipe()
-
-    def read() -> None:
-        try:
-            with source.cursor() as cursor:
-                cursor.copy_expert(sql.SQL("copy ({}) to stdout (format binary)").format(query), pipe)
-            pipe.end(None)
-        except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
-            pipe.end(error)
-
-    reader = threading.Thread(target=read, name="move reader", daemon=True)
-    reader.start()
-    try:
-        into.copy_expert(sql.SQL("copy {} from stdin (format binary)").format(target), pipe)
-    except psycopg2.Error as error:
-        if pipe.failure is not None:
-            raise pipe.failure from error  # the cause; COPY only says that it could not read
-        raise
-    finally:
-        pipe.closed_by_reader = True
-        reader.join(_PATIENCE)
-    return int(into.rowcount)
-
-
-class _Pipe(io.RawIOBase):
-    """Bytes from one thread to another, with an error instead of an early end."""
-
-    def __init__(self) -> None:
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES)
-        self._rest = b""
-        self._ended = False
-        self.failure: BaseException | None = None
-        self.closed_by_reader = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
-        piece = bytes(data)
-        while not self.closed_by_reader:
-            try:
-                self._pieces.put(piece, timeout=1)
-                return len(piece)
-            except queue.Full:
-                continue
-        raise BrokenPipeError("the other side has stopped")
-
-    def end(self, failure: BaseException | None) -> None:
-        """The writer's end: complete, or failed."""
-        self.failure = failure
-        while not self.closed_by_reader:
-            try:
-                self._pieces.put(None, timeout=1)
-                return
-            except queue.Full:
-                continue
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._rest and not self._ended:
-            piece = self._pieces.get()
-            if piece is None:
-                self._ended = True
-                if self.failure is not None:
-                    raise self.failure
-            else:
-                self._rest = piece
-        if size < 0:
-            size = len(self._rest)
-        given, self._rest = self._rest[:size], self._rest[size:]
-        return given
