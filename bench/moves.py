@@ -15,10 +15,11 @@ from psycopg2.extensions import connection as Connection
 from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
-from sharding.moving.copying import connect, transfer
+from sharding.moving.copying import connect
 from sharding.moving.journal import moves, steps
 from sharding.moving.layout import MovedTable, moved_tables
 from sharding.moving.mover import Mover
+from sharding.moving.pipe import transfer
 from sharding.provision import provision_control, provision_shard
 from sharding.router import Router
 from sharding.settings import Settings

@@ -14,8 +14,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from sharding.errors import LarderError
 from sharding.model import Shard
-from sharding.moving.copying import as_replica, transfer
+from sharding.moving.copying import as_replica
 from sharding.moving.layout import Feed, MovedTable, relation
+from sharding.moving.pipe import transfer
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,10 @@ def _bring(
 
 
 def digest(cursor: Cursor, table: MovedTable, rows: sql.Composable) -> tuple[int, int]:
-    """Count and hash of the rows of `… as here …`, whatever their order. Every bit of every copied column counts: the
-    text tells 1.0 from 1.00, which a hash of the numbers would not."""
-    columns = sql.SQL(", ").join(sql.SQL("here.{}").format(sql.Identifier(name)) for name in table.columns)
+    """Count and hash of the rows of `… as here …`, whatever their order; every bit of every copied column counts."""
     cursor.execute(
-        sql.SQL("select count(*), coalesce(sum(hashtextextended(row({})::text, 0)::numeric), 0) from {}").format(
-            columns, rows
+        sql.SQL("select count(*), coalesce(sum(hash_record_extended(row({}), 0)), 0) from {}").format(
+            table.hashed, rows
         )
     )
     [(count, total)] = cursor.fetchall()

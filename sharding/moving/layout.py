@@ -15,7 +15,8 @@ from sharding.model import Shard
 # Written per shard or by the move itself.
 _NOT_MOVED = frozenset(
     {
-        "keys.route", "keys.counter", "keys.clock", "keys.move_change", "keys.move_entry", "keys.move_chunk", "keys.move_index",
+        "keys.route", "keys.counter", "keys.clock", "keys.move_change", "keys.move_entry", "keys.move_chunk",
+        "keys.move_index",
         "keys.tenant", "keys.workspace",
         "keys.schema_history", "keys.schema_version",
         "raw.feed", "raw.stream", "raw.slice", "raw.build_mark",
@@ -24,6 +25,10 @@ _NOT_MOVED = frozenset(
 _OWN_FEEDS = frozenset({"keys.feed__route", "keys.feed__clock"})  # of what each shard says for itself
 _OWNERS = ("id", "source_id", "location_id", "source_location_id", "source_employee_id", "source_item_id",
            "source_campaign_id", "employee_id", "item_id", "campaign_id", "business_id", "parent_id")  # fmt: skip
+_EQUAL_IS_THE_SAME = frozenset(
+    {"smallint", "integer", "bigint", "boolean", "uuid", "text", "character varying", "character(1)", "bytea", "date",
+     "timestamp with time zone", "timestamp without time zone"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,14 @@ class MovedTable:
         owner: the column whose bits name the business.
         key: columns of the primary key with their types.
         columns: all that is copied, in order; not transaction ids, which mean nothing on another cluster.
+        types: theirs.
     """
 
     name: str
     owner: str
     key: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
+    types: tuple[str, ...]
 
     def at(self, shard: Shard) -> sql.Composed:
         """Its qualified name on a shard."""
@@ -54,6 +61,18 @@ class MovedTable:
     def key_list(self) -> sql.Composed:
         """The key's columns."""
         return sql.SQL(", ").join(sql.Identifier(name) for name, _ in self.key)
+
+    @property
+    def hashed(self) -> sql.Composed:
+        """Of a row `here`: the columns as a hash takes them in, so that every bit of each counts.
+
+        Of types in which equal values can be written differently (1.0 and 1.00, also in jsonb; 1 day and 24 hours) it
+        is the text.
+        """
+        return sql.SQL(", ").join(
+            sql.SQL("here.{}" if type_ in _EQUAL_IS_THE_SAME else "here.{}::text").format(sql.Identifier(name))
+            for name, type_ in zip(self.columns, self.types, strict=True)
+        )
 
     def rows_of(self, business: int) -> sql.Composed:
         """Condition: the row is of the business."""
@@ -101,8 +120,12 @@ def relation(shard: Shard, name: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(sql.Identifier(shard.schema(schema)), sql.Identifier(table))
 
 
-def moved_tables(conn: Connection, shard: Shard) -> list[MovedTable]:
-    """The tables with rows of businesses, what others refer to first."""
+def moved_tables(conn: Connection, shard: Shard, *, filled: bool = False) -> list[MovedTable]:
+    """The tables with rows of businesses, what others refer to first.
+
+    Args:
+        filled: a copy is under way to the shard, and tables may lack their primary key until its end.
+    """
     tables = []
     with conn.cursor() as cursor:
         cursor.execute(
@@ -115,10 +138,11 @@ def moved_tables(conn: Connection, shard: Shard) -> list[MovedTable]:
         if name in _NOT_MOVED or name.partition(".")[2].startswith("feed__"):
             continue
         owner = next((o for o in _OWNERS if columns.get(o) == "bigint"), None)
-        if owner is None or not key:
+        if owner is None or not (key or filled):
             raise LarderError(f"{name} on {shard.name} names no business or has no primary key", "us", "larder doctor")
-        copied = tuple(column for column, type_ in columns.items() if type_ != "xid8")
-        tables.append(MovedTable(name, owner, tuple((column, columns[column]) for column in key), copied))
+        copied = {column: type_ for column, type_ in columns.items() if type_ != "xid8"}
+        typed_key = tuple((column, columns[column]) for column in key)
+        tables.append(MovedTable(name, owner, typed_key, tuple(copied), tuple(copied.values())))
     return sorted(
         tables, key=lambda table: (not table.name.startswith("keys."), table.name != "keys.source", table.name)
     )

@@ -6,13 +6,12 @@ import threading
 import time
 from contextlib import closing
 from itertools import count
-from typing import Any
 
 import psycopg2
 import pytest
 
 from sharding.errors import LarderError
-from sharding.moving import copying, mover
+from sharding.moving import mover
 from sharding.moving.copying import connect
 from sharding.moving.journal import Journal, moves, steps
 from tests.sharding.moving.conftest import BUSINESS, NEIGHBOUR, Town
@@ -209,25 +208,6 @@ def test_what_is_in_the_way_is_said_before_anything_is_done(town: Town, spoil: s
     with pytest.raises(LarderError, match=said):
         town.mover().move(to)
     assert moves(town.catalogue) == [] and town.traces(town.new) == {}
-
-
-def test_a_copy_that_is_cut_off_is_not_taken_for_complete(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    true_write = copying._Pipe.write
-    sent: list[int] = []
-
-    def cut_off(pipe: copying._Pipe, data: Any) -> int:
-        sent.append(len(data))
-        if len(sent) == 150:
-            raise ConnectionResetError("the line is dead")
-        return true_write(pipe, data)
-
-    monkeypatch.setattr(copying._Pipe, "write", cut_off)
-    with pytest.raises(ConnectionResetError):
-        town.mover(workers=1).move("new")
-    monkeypatch.undo()
-    before = town.rows(town.old)
-    assert town.mover().move().state == "flipped"
-    assert town.rows(town.new) == before
 
 
 def test_every_point_is_a_point() -> None:
