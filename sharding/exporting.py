@@ -58,7 +58,7 @@ def export_tables(shard: Shard, business: Business, create: Create) -> tuple[lis
             for name, columns, condition in _tables(conn, shard, business.id)
         ]
         conn.rollback()
-    return [file for file in files if file.rows], known
+    return files, known
 
 
 def export_control(catalogue: Catalogue, business: Business) -> dict[str, Any]:
