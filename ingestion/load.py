@@ -138,7 +138,10 @@ def connect(dsn: str) -> Connection:
     """A connection to a shard; LarderError when it cannot be had."""
     try:
         conn = psycopg2.connect(
-            dsn, application_name="larder load", options="-c client_min_messages=warning -c jit=off -c timezone=UTC"
+            dsn,
+            application_name="larder load",
+            connect_timeout=5,
+            options="-c client_min_messages=warning -c jit=off -c timezone=UTC -c client_connection_check_interval=5s",
         )
     except psycopg2.OperationalError as error:
         raise _unreachable(error) from error

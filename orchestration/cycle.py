@@ -7,33 +7,32 @@ what can go on, goes on.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
-from ingestion import index
-from ingestion.blocks import BlockStore, Manifest
+from ingestion import backoff, index
+from ingestion.blocks import BlockStore
 from ingestion.clock import Clock, clock_of
 from ingestion.errors import LarderError
-from ingestion.extract import Options, StreamResult, extract_all
-from ingestion.registry import discover, spec_of
+from ingestion.extract import Options
+from ingestion.limits import Until
+from ingestion.registry import spec_of
+from ingestion.run import opens_at
 from ingestion.source import SourceRef
-from ingestion.spec import Stream
-from orchestration.events import STEPS, CycleReport, Event, Extracted, Failure, StepCost, StepName
-from orchestration.loading import load_shard
+from ingestion.spec import IntegrationSpec
+from orchestration.events import STEPS, CycleReport, Event, StepName
+from orchestration.passes import Passes
 from orchestration.project import project_dir as project_dir_of
-from orchestration.sources import source_ref
+from orchestration.reading import Reading
 from orchestration.transform import Choice, Transform, target_of
 from orchestration.workers import Progress as BuildProgress
 from sharding.catalogue import Catalogue
-from sharding.errors import LarderError as ShardingError
-from sharding.model import Shard, Source
+from sharding.model import Source
 from sharding.settings import Settings, project_root
 
-IDLE_OUTCOMES = ("not_due", "busy")
+TURN = 60.0  # seconds that a stream is read before the next source's turn, at a block's end: catching up takes many
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,8 @@ class Scope:
     businesses: frozenset[str] | None = None
     sources: frozenset[str] | None = None  # "business/name"
     force: bool = False
-    patience: float = (
-        60.0  # seconds a request may wait and retry: loading waits for all, and the next cycle tries again
-    )
+    patience: float = 60.0  # seconds a request may wait and retry: the next cycle tries again
+    within: float | None = None  # seconds for all of it: what is not done by then is the next cycle's
     choice: Choice = field(default_factory=Choice)
 
     def has(self, source: Source) -> bool:
@@ -99,18 +97,22 @@ def run_cycle(at: Installation, scope: Scope | None = None, watch: Watch | None 
 
 
 def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> Iterator[Event]:
-    """Run a cycle, yielding what each stream and shard came to as soon as it is known, and the cost of each step."""
+    """Run a cycle, yielding what each stream and shard came to as soon as it is known, at last the cost of each step.
+
+    Closed before its end (a cancelled run), it ends its workers and begins nothing more.
+    """
     watch = watch or Watch()
-    shards = [s for s in at.catalogue.shards() if s.state != "retired" and _in(s.name, scope.shards)]
-    sources = [s for s in at.catalogue.sources() if scope.has(s)]
+    shards = [s for s in at.catalogue.shards() if scope.shards is None or s.name in scope.shards]
+    until = Until(scope.within)
+    reading = None
     if "extract" in scope.steps:
-        yield from _costed("extract", _extract(at, scope, sources, watch))
-    if "load" in scope.steps:
-        yield from _costed("load", _load(at, scope, shards, sources))
-    if "build" in scope.steps:
-        choice = scope.choice if not scope.force else Choice(**{**vars(scope.choice), "force": True})
-        targets = [target_of(s) for s in shards]
-        yield from _costed("build", at.transform.build(targets, choice, watch.building, _read(at, sources)))
+        sources = [s for s in at.catalogue.sources() if scope.has(s) and s.state == "active"]
+        options = Options(
+            force=scope.force, heed=not scope.force, patience=scope.patience, turn=TURN, until=until,
+            progress=watch.extracting,
+        )  # fmt: skip
+        reading = Reading(at.catalogue, at.store, at.clock, sources, scope.streams, options)
+    return Passes(at, scope, shards, reading, until, watch.building).events()
 
 
 def due(at: Installation) -> dict[str, str]:
@@ -120,12 +122,25 @@ def due(at: Installation) -> dict[str, str]:
     sources = {s.id: s for s in at.catalogue.sources()}
     with closing(index.connect(at.catalogue.dsn)) as conn:
         times = index.due_times(conn, list(sources))
-        for source in sources.values():
-            streams = _streams(source)
-            late = [s.name for s in streams if index.is_due(times.get((source.id, s.name)), s.cadence, now)]
-            if late and source.state == "active":
-                reasons.setdefault(source.shard, []).append(f"due of {source.label}: {', '.join(late)}")
+        held = backoff.backoffs(conn, list(sources))
+        closed = {name for name, one in backoff.breakers(conn).items() if one.probe_at > now}
         pending = index.pending(conn)
+    for source in sources.values():
+        if source.state != "active" or source.integration in closed:
+            continue
+        spec = _spec(source)
+        if spec is None and not backoff.waits(held, source.id, backoff.WHOLE, now):
+            reasons.setdefault(source.shard, []).append(f"due of {source.label}: its settings are wrong")
+        if spec is None or opens_at(spec, now) is not None:
+            continue
+        late = [
+            s.name
+            for s in spec.streams
+            if index.is_due(times.get((source.id, s.name)), s.cadence, now)
+            and not backoff.waits(held, source.id, s.name, now)
+        ]
+        if late:
+            reasons.setdefault(source.shard, []).append(f"due of {source.label}: {', '.join(late)}")
     for manifest in pending:
         source = sources[int(manifest.source_id)]
         reasons.setdefault(source.shard, []).append(f"to load of {source.label}: block {manifest.block_id}")
@@ -135,86 +150,9 @@ def due(at: Installation) -> dict[str, str]:
     return {shard: "; ".join(why) for shard, why in sorted(reasons.items())}
 
 
-def _streams(source: Source) -> Sequence[Stream]:
-    """A source's streams; none of one whose integration or mapping cannot be read, which its extract reports."""
+def _spec(source: Source) -> IntegrationSpec | None:
+    """A source's integration; None where it or the mapping cannot be read, which its extract reports."""
     try:
-        return spec_of(source.integration, source.config, "larder source list").streams
+        return spec_of(source.integration, source.config, "larder source list")
     except LarderError:
-        return ()
-
-
-def _extract(at: Installation, scope: Scope, sources: Sequence[Source], watch: Watch) -> Iterator[Event]:
-    shard_of = {s.id: s.shard for s in sources}
-    refs: list[SourceRef] = []
-    for source in sources:
-        if source.state != "active":
-            continue
-        try:
-            refs.append(source_ref(at.catalogue, source))
-        except ShardingError as error:  # the secret cannot be read: its owner's turn, and nobody else's delay
-            failure = Failure.of(error)
-            yield Extracted(source.shard, source.business_name, source.label, source.integration, "", "failed",
-                            failure=failure)  # fmt: skip
-    by_streams: dict[frozenset[str] | None, list[SourceRef]] = {}
-    for ref in refs:
-        streams = None if scope.streams is None else frozenset(s for i, s in scope.streams if i == ref.integration)
-        by_streams.setdefault(streams, []).append(ref)
-    for streams, group in by_streams.items():
-        options = Options(streams=streams, force=scope.force, patience=scope.patience, progress=watch.extracting)
-        for result in extract_all(group, at.store, at.catalogue.dsn, at.clock, options):
-            if result.outcome not in IDLE_OUTCOMES:
-                yield _extracted(shard_of[result.source.source_id], result)
-
-
-def _load(at: Installation, scope: Scope, shards: Sequence[Shard], sources: Sequence[Source]) -> Iterator[Event]:
-    of_shard: dict[str, list[Manifest]] = {}
-    by_id = {s.id: s for s in sources}
-    with closing(index.connect(at.catalogue.dsn)) as conn:
-        for manifest in index.pending(conn, list(by_id)):
-            if scope.streams is None or (manifest.integration, manifest.stream) in scope.streams:
-                of_shard.setdefault(by_id[int(manifest.source_id)].shard, []).append(manifest)
-        for shard in shards:
-            if manifests := of_shard.get(shard.name):
-                yield from load_shard(shard, manifests, at.store, by_id, conn)
-
-
-def _read(at: Installation, sources: Sequence[Source]) -> dict[str, dict[tuple[int, str], datetime]]:
-    """Up to when streams of events were read, by shard."""
-    specs, of_source = discover(), {s.id: s for s in sources}
-    read: dict[str, dict[tuple[int, str], datetime]] = {}
-    with closing(index.connect(at.catalogue.dsn)) as conn:
-        for (source_id, stream), when in index.read_through(conn, list(of_source)).items():
-            source = of_source[source_id]
-            spec = specs.get(source.integration)
-            if spec and any(s.name == stream and s.tells_events for s in spec.streams):
-                read.setdefault(source.shard, {})[source_id, stream] = when
-    return read
-
-
-def _extracted(shard: str, result: StreamResult) -> Extracted:
-    ref = result.source
-    return Extracted(
-        shard, ref.business_name, ref.label, ref.integration, result.stream, result.outcome,
-        tuple(str(b) for b in result.blocks), result.records, result.bytes, result.requests, result.retries,
-        round(result.seconds, 3), Failure.of(result.error) if result.error else None,
-    )  # fmt: skip
-
-
-def _costed(step: StepName, events: Iterator[Event]) -> Iterator[Event]:
-    """The step's events, then its cost; the time that the consumer takes between events is not the step's."""
-    wall = cpu = 0.0
-    while True:
-        started, busy = time.monotonic(), time.process_time()
-        event = next(events, None)
-        wall += time.monotonic() - started
-        cpu += time.process_time() - busy
-        if event is None:
-            break
-        result = getattr(event, "result", None)
-        cpu += result.cpu_seconds if result else 0.0  # spent in the worker process
-        yield event
-    yield StepCost(step, round(wall, 3), round(cpu, 3))
-
-
-def _in(name: str, chosen: frozenset[str] | Mapping[str, object] | None) -> bool:
-    return chosen is None or name in chosen
+        return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.events import Event, Extracted, Loaded, StepCost
+from orchestration.events import Event, Extracted, Loaded, ShardDone
 from orchestration.keys import block_key, raw_key
 from orchestration.results import GOOD, NodeResult
 from orchestration.specs import EVERY_SOURCE_ANSWERED, NOTHING_QUARANTINED, Graph
@@ -22,23 +22,25 @@ _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 def outputs(graph: Graph, events: Iterator[Event], businesses: Mapping[str, Sequence[str]]) -> Iterator[Output]:
     """Translate a cycle as it runs.
 
-    `businesses`: who lives on each shard, by display name. Streams come out when their step is over, a stream and shard
-    together whatever the number of its sources; a shard's models when that shard is finished.
+    `businesses`: who lives on each shard, by display name. A shard's models come out after each of its passes, its
+    streams when all of it is done: a stream and shard together whatever the number of its sources and passes.
     """
-    extracted: list[Extracted] = []
-    loaded: list[Loaded] = []
+    extracted: dict[str, list[Extracted]] = defaultdict(list)
+    loaded: dict[str, list[Loaded]] = defaultdict(list)
     for event in events:
         match event:
             case Extracted():
-                extracted.append(event)
+                extracted[event.shard].append(event)
             case Loaded():
-                loaded.append(event)
+                loaded[event.shard].append(event)
             case ShardBuild():
                 yield from _of_build(graph, event, businesses.get(event.shard, ()))
-            case StepCost(step="extract"):
-                yield from _of_extract(graph, extracted)
-            case StepCost(step="load"):
-                yield from _of_load(loaded)
+            case ShardDone():
+                yield from _of_extract(graph, extracted.pop(event.shard, ()))
+                yield from _of_load(loaded.pop(event.shard, ()))
+    for left in {**extracted, **loaded}:  # read or loaded once more after that
+        yield from _of_extract(graph, extracted[left])
+        yield from _of_load(loaded[left])
 
 
 def _of_extract(graph: Graph, events: Sequence[Extracted]) -> Iterator[Output]:

@@ -66,18 +66,27 @@ class Loaded:
     quarantined: int = 0
     tombstones: int = 0
     failure: Failure | None = None
+    waits: bool = False  # not loaded, and nothing failed: the business takes no writes now, and the blocks wait
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """All that this cycle does on a shard is done."""
+
+    shard: str
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step cost: seconds on the wall, and of this machine's CPU outside the database servers."""
+    """What a step cost: seconds on the wall, and of this machine's CPU outside the database servers. Loads and builds
+    are summed over the shards, which run side by side, and beside the extraction."""
 
     step: StepName
     wall_seconds: float
     cpu_seconds: float
 
 
-Event = Extracted | Loaded | ShardBuild | StepCost
+Event = Extracted | Loaded | ShardBuild | ShardDone | StepCost
 
 
 @dataclass(frozen=True)
@@ -92,12 +101,12 @@ class CycleReport:
 
     @classmethod
     def of(cls, now: datetime, events: Iterable[Event]) -> CycleReport:
-        """Collect the events of a cycle."""
+        """Collect the events of a cycle, those of each source together."""
         seen = list(events)
         return cls(
             now,
-            tuple(e for e in seen if isinstance(e, Extracted)),
-            tuple(e for e in seen if isinstance(e, Loaded)),
+            tuple(sorted((e for e in seen if isinstance(e, Extracted)), key=lambda e: (e.shard, e.source))),
+            tuple(sorted((e for e in seen if isinstance(e, Loaded)), key=lambda e: (e.shard, e.source))),
             tuple(e for e in seen if isinstance(e, ShardBuild)),
             tuple(e for e in seen if isinstance(e, StepCost)),
         )

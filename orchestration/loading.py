@@ -11,11 +11,12 @@ from psycopg2.extensions import connection as Connection
 
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import LarderError
+from ingestion.gate import GateClosedError
 from ingestion.registry import discover
 from orchestration.events import Failure, Loaded
 from sharding.errors import LarderError as ShardingError
 from sharding.migrate import require_usable
-from sharding.model import Shard, Source
+from sharding.model import LOADER, Shard, Source
 
 if TYPE_CHECKING:
     from ingestion.publish import BlockCount
@@ -41,10 +42,11 @@ def load_shard(
     stream_of = {m.block_id: (int(m.source_id), m.stream) for m in manifests}
     try:
         require_usable(shard)
-        result = load_and_mark(control, shard.dsn, shard.schemas, manifests, store, discover(), progress)
+        result = load_and_mark(
+            control, shard.as_role(LOADER).dsn, shard.schemas, manifests, store, discover(), progress
+        )
     except (LarderError, ShardingError) as error:
-        for key in dict.fromkeys(stream_of.values()):
-            yield _event(shard, sources, key, failure=Failure.of(error))
+        yield from not_loaded(shard, manifests, sources, Failure.of(error))
         return
     published: dict[tuple[int, str], list[BlockCount]] = defaultdict(list)
     for block in result.blocks:
@@ -56,7 +58,18 @@ def load_shard(
         for block_id in failed.block_ids:
             ids[stream_of[block_id]].append(block_id)
         for key, block_ids in ids.items():
-            yield _event(shard, sources, key, block_ids, failure=Failure.of(failed.error))
+            if isinstance(failed.error, GateClosedError):
+                yield _event(shard, sources, key, block_ids, waits=True)
+            else:
+                yield _event(shard, sources, key, block_ids, failure=Failure.of(failed.error))
+
+
+def not_loaded(
+    shard: Shard, manifests: Sequence[Manifest], sources: Mapping[int, Source], failure: Failure
+) -> Iterator[Loaded]:
+    """One event for each stream of a shard that cannot be reached, or that was not done in time."""
+    for key in dict.fromkeys((int(m.source_id), m.stream) for m in manifests):
+        yield _event(shard, sources, key, failure=failure)
 
 
 def _event(
@@ -66,6 +79,7 @@ def _event(
     block_ids: Sequence[UUID] = (),
     counts: Sequence[BlockCount] = (),
     failure: Failure | None = None,
+    waits: bool = False,
 ) -> Loaded:
     source = sources[key[0]]
     return Loaded(
@@ -82,4 +96,5 @@ def _event(
         quarantined=sum(c.quarantined for c in counts),
         tombstones=sum(c.tombstones for c in counts),
         failure=failure,
+        waits=waits,
     )

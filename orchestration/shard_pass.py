@@ -1,0 +1,92 @@
+"""One pass over one shard, in a worker process: load some blocks, build what is new. The shard's lease is held for all
+of it, so a shard has one pass at a time, and none beside a build that somebody asked for.
+
+Whatever hangs, hangs here: at the deadline the process is killed, its connections close, its locks are free.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ingestion import index
+from ingestion.blocks import BlockStore, Manifest
+from orchestration.results import Target
+from sharding.model import Shard, Source
+
+if TYPE_CHECKING:
+    from orchestration.dbt_worker import DbtProject
+    from orchestration.transform import Choice, ShardBuild
+
+Tell = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What to do on a shard. `read`: up to when its (source, stream) were read; `build`: whether to build at all."""
+
+    target: Target
+    shard: Shard
+    manifests: tuple[Manifest, ...]
+    sources: Mapping[int, Source]
+    store: tuple[str, str]
+    control_dsn: str = field(repr=False)
+    choice: Choice
+    code: str
+    now: datetime
+    read: Mapping[tuple[int, str], datetime]
+    build: bool = True
+
+    def failed(self, reason: str, wall_seconds: float) -> PassResult:
+        """The pass as one that failed as a whole."""
+        from orchestration.transform import ShardBuild
+
+        return PassResult(ShardBuild(self.target.name, "failed", " ".join(reason.split()), wall_seconds=wall_seconds))
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What came of it. `waiting`: blocks of businesses that take no writes now. Seconds are of the load alone."""
+
+    build: ShardBuild | None
+    waiting: tuple[UUID, ...] = ()
+    load_wall: float = 0.0
+    load_cpu: float = 0.0
+
+
+def run_pass(job: Pass, project: DbtProject, tell: Tell) -> PassResult:
+    """Load, telling `loaded` for each stream of a source, then build, telling `progress` for each node."""
+    from orchestration.transform import ShardBuild, close_shard, hold, job_of, open_shard
+
+    with ExitStack() as leases:
+        conn = hold(job.target, leases)
+        if isinstance(conn, ShardBuild):
+            return PassResult(conn)
+        wall, cpu = time.monotonic(), time.process_time()
+        waiting = _load(job, tell) if job.manifests else ()
+        spent = time.monotonic() - wall, time.process_time() - cpu
+        if not job.build:
+            return PassResult(None, waiting, *spent)
+        seen = open_shard(job.target, conn, job.choice, job.code, job.now, job.read)
+        if isinstance(seen, ShardBuild):
+            return PassResult(seen, waiting, *spent)
+        result = project.build(job_of(job.target, job.choice, seen), lambda *event: tell("progress", event))
+        return PassResult(close_shard(job.target, conn, seen, result, job.choice, job.code, job.now), waiting, *spent)
+
+
+def _load(job: Pass, tell: Tell) -> tuple[UUID, ...]:
+    from orchestration.loading import load_shard
+
+    waiting: list[UUID] = []
+    with closing(index.connect(job.control_dsn)) as control:
+        for event in load_shard(job.shard, job.manifests, BlockStore(*job.store), job.sources, control):
+            if event.waits:
+                waiting.extend(UUID(block) for block in event.blocks)
+            else:
+                tell("loaded", event)
+    return tuple(waiting)
