@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
-from sharding import maps
+from sharding import comparisons, maps
 from sharding.errors import LarderError
 from sharding.maps import Entity
 from sharding.periods import BEGINNING, END, Period, to_date, to_text
@@ -125,6 +125,54 @@ def set_location(
         Output().say("next: larder build")
 
 
+@app.command("compare")
+def compare(
+    business: Annotated[str, typer.Argument(help="Its name.")],
+    day: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD.")] = None,
+    week: Annotated[str | None, typer.Option(help="Or the first day of the week.")] = None,
+    with_: Annotated[
+        str | None, typer.Option("--with", help="The earlier day, or first day of the earlier week; without, 364 days.")
+    ] = None,
+    because: Annotated[str, typer.Option(help="Why, such as Easter.")] = "",
+    by: ByOption = None,
+) -> None:
+    """Compare a day or a week with another one than that of 364 days earlier: a holiday that moves, a 53rd week."""
+    if (day is None) == (week is None):
+        raise LarderError("say either --day or --week", "you", "larder map compare --help")
+    period: comparisons.PeriodKind = "day" if day else "week"
+    begins_on, compared_with = _day(day or week or ""), _day(with_) if with_ else None
+    context = get_context()
+    owner = context.catalogue.business(business)
+    shard = context.router.shard_of(owner.id)
+
+    def write(connection: Connection) -> None:
+        if compared_with is None:
+            comparisons.remove_comparison(connection, shard, owner.id, period, begins_on)
+            return
+        decision = comparisons.Comparison(period, begins_on, compared_with, because, by or getpass.getuser())
+        comparisons.set_comparison(connection, shard, owner.id, decision)
+
+    context.router.run(owner.id, write)
+    Output().say(
+        f"{owner.name}: {period} of {begins_on} is compared with {compared_with or 'that of 364 days earlier'}"
+    )
+    Output().say("next: larder build")
+
+
+@app.command("comparisons")
+def comparisons_(
+    business: Annotated[str | None, typer.Option(help="Only of this business.")] = None, json: JsonFlag = False
+) -> None:
+    """Days and weeks that are compared with others than those of 364 days earlier."""
+    context = get_context()
+    rows: list[dict[str, Any]] = []
+    for owner in [context.catalogue.business(business)] if business else context.catalogue.businesses():
+        with context.router.pinned(owner.id) as connection:
+            found = comparisons.list_comparisons(connection, context.router.shard_of(owner.id), owner.id)
+        rows += [{"business": owner.name, **asdict(decision)} for decision in found]
+    Output(json).table(rows, empty="everything is compared with what was 364 days earlier")
+
+
 def _alone(row: maps.MapRow) -> bool:
     return row.rule in (None, "itself")
 
@@ -147,6 +195,13 @@ def _days(valid_from: str | None, valid_to: str | None) -> tuple[date, date]:
         return (to_date(valid_from) if valid_from else BEGINNING, to_date(valid_to) if valid_to else END)
     except ValueError as error:
         raise LarderError(f"{error}: dates are YYYY-MM-DD", "you", "larder map --help") from error
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise LarderError(f"{text!r} is not a date: YYYY-MM-DD", "you", "larder map compare --help") from error
 
 
 def _dated(period: Period[Any]) -> dict[str, Any]:

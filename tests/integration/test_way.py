@@ -323,18 +323,27 @@ def test_a_sale_of_yesterday_is_voided_or_corrected(a_day_later: dict[str, Any])
 def test_what_is_decided_of_the_past_moves_what_it_touches_and_no_model_misses_it(
     world: World, a_day_later: dict[str, Any]
 ) -> None:
-    """A later start of the day from a date on, a shorter week, a campaign for both sites: each in one cycle of facets,
-    then every model is compared with its own SELECT over everything."""
+    """A later start of the day from a date on, a shorter week, a campaign for one site, another day and week to compare
+    with: all in one cycle of facets, then every model is compared with its own SELECT over everything."""
     brooklyn = "jaffle_shop/Jaffle Shop Brooklyn"
     for decision in (
         ("set-location", brooklyn, "--day-start", "06:00", "--from", "2024-03-31"),
         ("set-location", "pizza_place/Pizza Place Chicago", "--overtime-weekly-hours", "20"),
         ("set", "campaign", "jaffle_shop/ads:23851234567890102", "Jaffle Shop Philadelphia", "--from", "2024-04-01"),
+        ("compare", "jaffle_shop", "--day", "2024-03-31", "--with", "2024-03-24", "--because", "Easter"),
+        ("compare", "pizza_place", "--week", "2024-03-25", "--with", "2024-03-18", "--because", "open since February"),
     ):
         assert world.larder("map", *decision).code == 0, world.said[-1]
     assert world.larder("cycle").code == 0, world.said[-1]
     verified = world.larder("verify")
     assert verified.code == 0 and "no difference" in verified.out, verified
+    compared = "select distinct {} from {{marts}}.sum_sales_like_for_like_{} where {} and is_like_for_like"
+    assert world.rows(
+        "jaffle_shop", compared.format("business_date_before", "day", "business_date = '2024-03-31'")
+    ) == [(date(2024, 3, 24),)]
+    assert world.rows(
+        "pizza_place", compared.format("week_begins_on_before", "week", "week_begins_on = '2024-03-25'")
+    ) == [(date(2024, 3, 18),)]
     reconciled(world)
 
 

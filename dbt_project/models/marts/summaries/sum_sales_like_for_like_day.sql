@@ -3,18 +3,44 @@
         unique_key=['location_id', 'business_date', 'currency'],
         facet=['location_id', 'business_date'],
         facet_from={
-            'sum_sales_day':
-                "select location_id, business_date from changed
+            'sum_sales_day': "
+                select location_id, business_date from changed
                 union
-                select location_id, business_date + 364 from changed",
+                select location_id, business_date + 364 from changed
+                union
+                select changed.location_id, comparison.begins_on + (changed.business_date - comparison.compared_with)
+                from changed
+                inner join keys.comparison as comparison
+                    on keys.business_of(comparison.business_id) = keys.business_of(changed.location_id)
+                    and changed.business_date >= comparison.compared_with
+                    and changed.business_date
+                        <= comparison.compared_with + case comparison.period when 'week' then 6 else 0 end
+            ",
+            'keys.comparison': "
+                select days.location_id, days.business_date
+                from changed
+                inner join sum_sales_day as days
+                    on days.business_id = changed.business_id
+                    and days.business_date >= changed.begins_on
+                    and days.business_date <= changed.begins_on + case changed.period when 'week' then 6 else 0 end
+            ",
         },
         slice={
-            'sum_sales_day':
-                "(location_id, business_date) in (
+            'sum_sales_day': "
+                (location_id, business_date) in (
                     select location_id, business_date from facets
                     union
                     select location_id, business_date - 364 from facets
-                )",
+                    union
+                    select facets.location_id, comparison.compared_with + (facets.business_date - comparison.begins_on)
+                    from facets
+                    inner join keys.comparison as comparison
+                        on keys.business_of(comparison.business_id) = keys.business_of(facets.location_id)
+                        and facets.business_date >= comparison.begins_on
+                        and facets.business_date
+                            <= comparison.begins_on + case comparison.period when 'week' then 6 else 0 end
+                )
+            ",
         },
     )
 }}
@@ -22,14 +48,27 @@
 with days as (
 
     select
-        location_id,
-        business_date,
-        currency,
-        business_id,
-        week_begins_on,
-        order_count,
-        net_sales
-    from {{ ref('sum_sales_day') }}
+        sales.location_id,
+        sales.business_date,
+        sales.currency,
+        sales.business_id,
+        sales.week_begins_on,
+        coalesce(
+            days_decided.compared_with,
+            weeks_decided.compared_with + (sales.business_date - weeks_decided.begins_on),
+            sales.business_date - 364
+        ) as business_date_before,
+        sales.order_count,
+        sales.net_sales
+    from {{ ref('sum_sales_day') }} as sales
+    left join {{ ref('stg_shard__comparisons') }} as days_decided
+        on sales.business_id = days_decided.business_id
+        and sales.business_date = days_decided.begins_on
+        and days_decided.period = 'day'
+    left join {{ ref('stg_shard__comparisons') }} as weeks_decided
+        on sales.business_id = weeks_decided.business_id
+        and sales.week_begins_on = weeks_decided.begins_on
+        and weeks_decided.period = 'week'
 
 ),
 
@@ -48,7 +87,7 @@ compared as (
         days.currency,
         days.business_id,
         days.week_begins_on,
-        days.business_date - 364 as business_date_before,
+        days.business_date_before,
         days.order_count > 0 and days_before.location_id is not null as is_like_for_like,
         days.order_count,
         days_before.order_count as order_count_before,
@@ -57,7 +96,7 @@ compared as (
     from days
     left join trading_days as days_before
         on days.location_id = days_before.location_id
-        and days.business_date - 364 = days_before.business_date
+        and days.business_date_before = days_before.business_date
         and days.currency = days_before.currency
 
 )

@@ -3,18 +3,33 @@
         unique_key=['location_id', 'week_begins_on', 'currency'],
         facet=['business_id', 'week_begins_on'],
         facet_from={
-            'sum_sales_week':
-                "select business_id, week_begins_on from changed
+            'sum_sales_week': "
+                select business_id, week_begins_on from changed
                 union
-                select business_id, week_begins_on + 364 from changed",
+                select business_id, week_begins_on + 364 from changed
+                union
+                select comparison.business_id, comparison.begins_on
+                from changed
+                inner join keys.comparison as comparison
+                    on comparison.business_id = changed.business_id
+                    and comparison.compared_with = changed.week_begins_on
+            ",
+            'keys.comparison': "select business_id, begins_on as week_begins_on from changed where period = 'week'",
         },
         slice={
-            'sum_sales_week':
-                "(business_id, week_begins_on) in (
+            'sum_sales_week': "
+                (business_id, week_begins_on) in (
                     select business_id, week_begins_on from facets
                     union
                     select business_id, week_begins_on - 364 from facets
-                )",
+                    union
+                    select comparison.business_id, comparison.compared_with
+                    from facets
+                    inner join keys.comparison as comparison
+                        on comparison.business_id = facets.business_id
+                        and comparison.begins_on = facets.week_begins_on
+                )
+            ",
         },
         indexes=[{'columns': ['business_id', 'week_begins_on']}],
     )
@@ -23,14 +38,19 @@
 with weeks as (
 
     select
-        location_id,
-        week_begins_on,
-        currency,
-        business_id,
-        trading_weekdays,
-        order_count,
-        net_sales
-    from {{ ref('sum_sales_week') }}
+        sales.location_id,
+        sales.week_begins_on,
+        sales.currency,
+        sales.business_id,
+        coalesce(decided.compared_with, sales.week_begins_on - 364) as week_begins_on_before,
+        sales.trading_weekdays,
+        sales.order_count,
+        sales.net_sales
+    from {{ ref('sum_sales_week') }} as sales
+    left join {{ ref('stg_shard__comparisons') }} as decided
+        on sales.business_id = decided.business_id
+        and sales.week_begins_on = decided.begins_on
+        and decided.period = 'week'
 
 ),
 
@@ -39,7 +59,8 @@ weeks_of_business as (
 
     select distinct
         business_id,
-        week_begins_on
+        week_begins_on,
+        week_begins_on_before
     from weeks
 
 ),
@@ -49,6 +70,7 @@ weeks_before as (
     select
         weeks.location_id,
         weeks_of_business.week_begins_on,
+        weeks_of_business.week_begins_on_before,
         weeks.currency,
         weeks.business_id,
         weeks.trading_weekdays as trading_weekdays_before,
@@ -57,7 +79,7 @@ weeks_before as (
     from weeks
     inner join weeks_of_business
         on weeks.business_id = weeks_of_business.business_id
-        and weeks.week_begins_on + 364 = weeks_of_business.week_begins_on
+        and weeks.week_begins_on = weeks_of_business.week_begins_on_before
     where weeks.trading_weekdays is not null
 
 ),
@@ -69,6 +91,7 @@ compared as (
         week_begins_on,
         currency,
         coalesce(weeks.business_id, weeks_before.business_id) as business_id,
+        coalesce(weeks.week_begins_on_before, weeks_before.week_begins_on_before) as week_begins_on_before,
         weeks.trading_weekdays,
         weeks_before.trading_weekdays_before,
         coalesce(weeks.trading_weekdays = weeks_before.trading_weekdays_before, false) as is_like_for_like,
@@ -86,7 +109,7 @@ select
     week_begins_on,
     currency,
     business_id,
-    week_begins_on - 364 as week_begins_on_before,
+    week_begins_on_before,
     trading_weekdays,
     trading_weekdays_before,
     is_like_for_like,
