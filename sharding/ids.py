@@ -32,11 +32,6 @@ def business_of(id_: int) -> int:
     return id_ >> NUMBER_BITS & MAX_BUSINESS
 
 
-def number_of(id_: int) -> int:
-    """The per-business number in the bits of an id."""
-    return id_ & MAX_NUMBER
-
-
 def id_range(business: int) -> tuple[int, int]:
     """First and last id of a business, both included: the half-open end of the last business would overflow."""
     return make_id(business, 0), make_id(business, MAX_NUMBER)
