@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from sharding import replicas
-from sharding.model import Address, Business, Shard
+from sharding.model import ROUTER, Address, Business, Shard
 from sharding.pool import IDLE_SECONDS, RESET, Pool
 from sharding.replicas import REPLAYED, SYSTEM, Progress
 from sharding.settings import Settings
@@ -26,6 +27,16 @@ class Placement:
 
     business: Business
     shard: Shard
+
+    @cached_property
+    def dsn(self) -> str:
+        """Of the primary, with the router's own role."""
+        return self.shard.as_role(ROUTER).dsn
+
+    @cached_property
+    def route(self) -> str:
+        """The relation that says on the shard who lives there, and the condition for this business."""
+        return f"{self.shard.schema('keys')}.route as route where route.business = {self.business.id}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Connections:
         shard, number = placement.shard, placement.business.id
         opened, row = self._begin(
             placement,
-            self._primary(shard),
+            self._primary(placement),
             f"begin; select set_config('larder.business', '{number}', true);"
             f" select 'active', {shard.schema('keys')}.write_gate({number})",
         )
@@ -81,24 +92,20 @@ class Connections:
             opened = self._on_replica(placement)
             if opened is not None:
                 return opened, ""
-        shard = placement.shard
-        opened, row = self._begin(
-            placement,
-            self._primary(shard),
-            f"begin read only; select route.state, route.epoch from {_route(placement)}",
-        )
+        statement = f"begin read only; select route.state, route.epoch from {placement.route}"
+        opened, row = self._begin(placement, self._primary(placement), statement)
         return self._agreed(opened, row)
 
     def commit(self, opened: Opened) -> None:
         """Commit, and give the connection back as it was taken."""
-        placement, shard = opened.placement, opened.placement.shard
-        position = "; select pg_current_wal_insert_lsn()::text" if shard.replicas else ""
+        placement = opened.placement
+        position = "; select pg_current_wal_insert_lsn()::text" if placement.shard.replicas else ""
         try:
             with opened.connection.cursor() as cursor:
                 cursor.execute("commit" + RESET + position)
                 if position:
                     [(text,)] = cursor.fetchall()
-                    self._written[shard.dsn, placement.business.id] = replicas.lsn(text)
+                    self._written[placement.dsn, placement.business.id] = replicas.lsn(text)
         finally:
             self._give(opened)
 
@@ -144,12 +151,12 @@ class Connections:
 
     def _on_replica(self, placement: Placement) -> Opened | None:
         """A transaction on the first replica that is proved fresh enough, beginning with another one each time."""
-        shard, now = placement.shard, time.monotonic()
-        progress = self._asked(shard, now)
+        addresses, now = placement.shard.replicas, time.monotonic()
+        progress = self._asked(placement, now)
         self._turn += 1
-        start = self._turn % len(shard.replicas)
-        for address in shard.replicas[start:] + shard.replicas[:start]:
-            if self._resting.get((shard.dsn, address), 0.0) > now:
+        start = self._turn % len(addresses)
+        for address in addresses[start:] + addresses[:start]:
+            if self._resting.get((placement.dsn, address), 0.0) > now:
                 continue
             try:
                 opened, rest = self._try_replica(placement, address, progress)
@@ -157,17 +164,16 @@ class Connections:
                 opened, rest = None, replicas.REST_SECONDS
             if opened is not None:
                 return opened
-            self._resting[shard.dsn, address] = time.monotonic() + rest
+            self._resting[placement.dsn, address] = time.monotonic() + rest
         return None
 
     def _try_replica(self, placement: Placement, address: Address, progress: Progress) -> tuple[Opened | None, float]:
         """A transaction on one replica, or for how long it is left alone."""
-        shard = placement.shard
         opened, row = self._begin(
             placement,
-            self._replica(shard, address, progress.positions[-1].system),
+            self._replica(placement, address, progress.positions[-1].system),
             f"begin read only; select {REPLAYED}, route.state, route.epoch"
-            f" from (select) as nothing left join {_route(placement, 'on')}",
+            f" from (select) as nothing left join (select * from {placement.route}) as route on true",
             on_replica=True,
         )
         assert row is not None
@@ -177,7 +183,7 @@ class Connections:
         elif (
             not isinstance(replayed, str)
             or _disagreement(placement, (state, epoch))
-            or replicas.lsn(replayed) < self._written.get((shard.dsn, placement.business.id), 0)
+            or replicas.lsn(replayed) < self._written.get((placement.dsn, placement.business.id), 0)
             or not progress.proves(replicas.lsn(replayed), _number(replayed_at), time.monotonic())
         ):
             rest = replicas.BEHIND_SECONDS
@@ -186,11 +192,11 @@ class Connections:
         self.roll_back(opened)
         return None, rest
 
-    def _asked(self, shard: Shard, now: float) -> Progress:
+    def _asked(self, placement: Placement, now: float) -> Progress:
         """What is known of the primary's log, after asking it where that has become old."""
-        progress = self._progress.setdefault(shard.dsn, Progress(self._settings.replica_lag))
+        progress = self._progress.setdefault(placement.dsn, Progress(self._settings.replica_lag))
         if progress.due(now):
-            pool = self._primary(shard)
+            pool = self._primary(placement)
             connection, is_new = pool.take()
             try:
                 progress.note(replicas.position(lambda query: _row(connection, query)))
@@ -200,15 +206,16 @@ class Connections:
                 if is_new or not died:
                     raise
                 pool.forget_idle()
-                return self._asked(shard, now)
+                return self._asked(placement, now)
             pool.give(connection)
         return progress
 
-    def _primary(self, shard: Shard) -> Pool:
-        return self._pools.get(shard.dsn) or self._add(Pool(shard.name, shard.dsn, *self._limits))
+    def _primary(self, placement: Placement) -> Pool:
+        return self._pools.get(placement.dsn) or self._add(Pool(placement.shard.name, placement.dsn, *self._limits))
 
-    def _replica(self, shard: Shard, address: Address, system: int) -> Pool:
-        dsn = replicas.on_replica(shard, address).dsn
+    def _replica(self, placement: Placement, address: Address, system: int) -> Pool:
+        shard = placement.shard
+        dsn = replicas.on_replica(shard, address).as_role(ROUTER).dsn
         known = self._pools.get(dsn)
         if known is not None:
             return known
@@ -237,10 +244,6 @@ class Connections:
             self._swept = now
             for pool in list(self._pools.values()):
                 pool.forget_idle(IDLE_SECONDS)
-
-
-def _route(placement: Placement, where: str = "where") -> str:
-    return f"{placement.shard.schema('keys')}.route as route {where} route.business = {placement.business.id}"
 
 
 def _disagreement(placement: Placement, row: tuple[object, ...] | None) -> str:

@@ -77,6 +77,7 @@ def made(primary: tuple[Instance, Settings, str]) -> Iterator[Pair]:
         catalogue.add_replica(instance.name, replica.address)
         pair = Pair(catalogue, catalogue.shard("shard_1"), replica)
         pair.sql("create table public.seen (n int) with (autovacuum_enabled = off)")
+        pair.sql("grant select on public.seen to larder_router")
         yield pair
 
 

@@ -126,7 +126,8 @@ LEFT = """
 
 def test_no_state_of_a_session_reaches_the_next_pin(two: tuple[Shard, Shard, Catalogue]) -> None:
     router = Router(two[2])
-    execute(two[0].dsn, "drop role if exists left_over_role", "create role left_over_role")
+    make_role = "drop role if exists left_over_role", "create role left_over_role"
+    execute(two[0].dsn, *make_role, "grant left_over_role to larder_router with inherit false")
     with router.pinned("cafe", primary=True) as connection, connection.cursor() as cursor:
         pid = connection.info.backend_pid
         for statement in LEAVINGS:
