@@ -39,9 +39,8 @@ def list_(
     context, out = get_context(), Output(as_json)
     asked, aside = wanted(context, business, source, stream, from_, to, state, error, before)
     labels = {one.id: one.label for one in context.catalogue.sources()}
-    with closing(connect(context.catalogue.dsn)) as conn:
-        blocks = (b for b in listed(conn, asked, discover()) if not pending or b.state != "loaded")
-        page = list(islice(blocks, limit + 1))
+    with closing(connect(context.catalogue.dsn)) as conn, closing(listed(conn, asked, discover())) as blocks:
+        page = list(islice((b for b in blocks if not pending or b.state != "loaded"), limit + 1))
     rows: list[dict[str, Any]] = []
     for one in page[:limit]:
         manifest = one.manifest

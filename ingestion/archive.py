@@ -62,7 +62,12 @@ def write(
             for manifest in manifests:
                 with store.open_data(manifest) as source:
                     hashing = _Hashing(source)
-                    _add(tar, f"{manifest.block_id}{DATA_SUFFIX}", hashing, manifest.compressed_bytes)
+                    try:
+                        _add(tar, f"{manifest.block_id}{DATA_SUFFIX}", hashing, manifest.compressed_bytes)
+                    except OSError as error:
+                        if hashing.size == manifest.compressed_bytes:
+                            raise
+                        raise _damaged(manifest) from error  # too short, which tarfile calls so
                     if hashing.hexdigest() != manifest.file_sha256:
                         raise _damaged(manifest)
         partial.replace(path)
@@ -148,10 +153,12 @@ class _Hashing(io.RawIOBase):
 
     def __init__(self, source: IO[bytes]) -> None:
         self._source, self._digest = source, hashlib.sha256()
+        self.size = 0
 
     def read(self, size: int = -1, /) -> bytes:
         piece = self._source.read(size)
         self._digest.update(piece)
+        self.size += len(piece)
         return piece
 
     def hexdigest(self) -> str:

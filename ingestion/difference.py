@@ -6,6 +6,7 @@ decimals of the vendor's own digits.
 """
 
 import hashlib
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from ingestion.spec import Stream
 Kind = Literal["added", "removed", "changed"]
 _NAMES = ("id", "uid", "guid", "uuid", "key")  # members that name an element of a list
 _BATCH = 2000
+_AMOUNT = re.compile(r"-?\d{1,30}\.\d{1,12}")
 _ONLY_IN = """
 select key, ordinal from {one}
 where not exists (select 1 from {other} where {other}.key = {one}.key and {other}.nth = {one}.nth)
@@ -150,7 +152,14 @@ def _fields(path: str, was: Any, became: Any) -> Iterator[FieldChange]:
             if first != second or _text(was) != _text(became):
                 yield FieldChange(path, _text(was), _text(became), second - first)
         elif _text(was) != _text(became):
-            yield FieldChange(path, _text(was), _text(became))
+            yield FieldChange(path, _text(was), _text(became), _between(was, became))
+
+
+def _between(was: Any, became: Any) -> Decimal | None:
+    """The difference of two amounts that the vendor writes as text, such as `"12.50"`."""
+    if all(isinstance(value, str) and _AMOUNT.fullmatch(value) for value in (was, became)):
+        return Decimal(became) - Decimal(was)
+    return None
 
 
 def _member(path: str, was: dict[Any, Any], became: dict[Any, Any], name: Any) -> Iterator[FieldChange]:

@@ -1,6 +1,6 @@
 """Blocks by what they are: whose, of which window, in which state."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -44,8 +44,8 @@ class Listed:
     copy_error: str | None
 
 
-def listed(conn: Connection, wanted: Wanted, specs: Mapping[str, IntegrationSpec]) -> Iterator[Listed]:
-    """The blocks, newest first, as they are fetched: whoever has enough stops."""
+def listed(conn: Connection, wanted: Wanted, specs: Mapping[str, IntegrationSpec]) -> Generator[Listed, None, None]:
+    """The blocks, newest first, as they are fetched: whoever has enough closes it."""
     with conn, conn.cursor("blocks", cursor_factory=RealDictCursor) as cur:
         cur.itersize = _FETCH
         cur.execute(
