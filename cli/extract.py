@@ -54,7 +54,9 @@ def extract(
             bar.advance(records - done.get((ref.source_id, name), 0), f"{ref.label} {name}")
             done[(ref.source_id, name)] = records
 
-        options = Options(frozenset(stream) if stream else None, force, patience=patience, progress=progress)
+        # A source that is named is somebody's own try: also one that is backing off.
+        heed = not force and not source
+        options = Options(frozenset(stream) if stream else None, force, heed=heed, patience=patience, progress=progress)
         results: list[StreamResult] = extract_all(
             refs,
             context.store,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import get_context
+from cli.context import Context, get_context
 from cli.output import JsonFlag, Output
 from cli.shard import shard_row
 from sharding import instances, postgres
@@ -52,14 +52,33 @@ def status(json: JsonFlag = False) -> None:
             names = [business.name for business in businesses if business.shard == shard.name]
             count = sum(source.shard == shard.name for source in sources)
             shards.append({**shard_row(shard), "businesses": ", ".join(names), "sources": count})
+    waiting = _not_read(context) if shards else []
     if json:
-        out.document({"home": str(context.settings.home), "instances": servers, "shards": shards})
+        out.document({"home": str(context.settings.home), "instances": servers, "shards": shards,
+                      "sources_not_read": waiting})  # fmt: skip
         return
     out.say(f"home: {context.settings.home}")
     out.table(servers, "instances", "none yet; next: larder up")
     out.say("")
     columns = ("name", "instance", "database", "namespace", "state", "businesses", "sources")
     out.table(shards, "shards", "unknown while the control database is down; next: larder up", columns)
+    if waiting:
+        out.say("")
+        out.table(waiting, "sources that are not read now")
+
+
+def _not_read(context: Context) -> list[dict[str, Any]]:
+    """Sources that wait for something else than their time."""
+    from orchestration.cycle import Installation
+    from orchestration.standing import standings
+
+    at = Installation.of(context.settings, context.catalogue)
+    return [
+        {"source": one.source, "state": one.state, "until": one.next_due, "because": one.because,
+         "next": one.next_command}
+        for one in standings(at, context.catalogue.sources())
+        if one.state != "ok"
+    ]  # fmt: skip
 
 
 def clean(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json as json_module
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from ingestion.clock import is_sandbox
 from ingestion.errors import LarderError as IngestionError
 from ingestion.source import check_source
 from orchestration.sources import source_ref
+from orchestration.standing import mended
 from sharding.errors import LarderError
 from sharding.model import Source
 
@@ -39,8 +41,19 @@ def list_(
     json: JsonFlag = False,
 ) -> None:
     """Sources with their integration, settings and state."""
-    rows = [asdict(source) for source in get_context().catalogue.sources(business)]
-    columns = ("id", "business_name", "name", "integration", "shard", "state", "config", "secret_ref")
+    from orchestration.cycle import Installation
+    from orchestration.standing import standings
+
+    context = get_context()
+    sources = context.catalogue.sources(business)
+    how = standings(Installation.of(context.settings, context.catalogue), sources)
+    rows = [
+        {**asdict(source), "stands": one.state, "next_due": one.next_due, "because": one.because,
+         "next": one.next_command}
+        for source, one in zip(sources, how, strict=True)
+    ]  # fmt: skip
+    columns = ["id", "business_name", "name", "integration", "shard", "stands", "next_due", "config", "secret_ref"]
+    columns += ["because", "next"] if any(row["because"] for row in rows) else []
     Output(json).table(rows, empty="no sources; next: larder source add BUSINESS INTEGRATION", columns=columns)
 
 
@@ -95,6 +108,7 @@ def set_(key: Key, values: SetOption = None, secret: SecretOption = None, json: 
     source = catalogue.source(key)
     merged = {name: value for name, value in {**source.config, **_settings(values)}.items() if value != ""}
     changed = catalogue.set_source_config(source.id, merged, secret)
+    mended(catalogue, source)
     Output(json).table([asdict(changed)], columns=("id", "name", "integration", "config", "secret_ref"))
 
 
@@ -122,6 +136,7 @@ def check(
             if not offline:
                 seen = probe(reference, spec, context.clock(), patience=patience)
                 row["finding"] = f"ok: {seen.records} records in a page of {seen.stream}"
+                mended(catalogue, source)
         except (IngestionError, LarderError) as error:
             faults.append(error.turn)
             row |= {"finding": error.cause, "turn": error.turn, "next": error.next_command}
@@ -132,15 +147,23 @@ def check(
 
 
 @app.command()
-def pause(key: Key) -> None:
-    """Stop extracting a source; what was received stays."""
-    Output().say(f"{get_context().catalogue.set_source_state(key, 'paused').label} is paused")
+def pause(
+    key: Key,
+    reason: Annotated[str, typer.Option(help="Why; others see it in larder source list.")],
+    by: Annotated[str | None, typer.Option(help="Who wants it; default: the user of this machine.")] = None,
+) -> None:
+    """Stop extracting a source; what was received stays, and is loaded."""
+    paused = get_context().catalogue.set_source_state(key, "paused", by or getpass.getuser(), reason)
+    Output().say(f"{paused.label} is paused; next: larder source resume {paused.label}")
 
 
 @app.command()
 def resume(key: Key) -> None:
-    """Extract a paused source again, from where it stopped."""
-    Output().say(f"{get_context().catalogue.set_source_state(key, 'active').label} is active")
+    """Extract a paused source again, from where it stopped; also one that is backing off, at once."""
+    catalogue = get_context().catalogue
+    source = catalogue.set_source_state(key, "active")
+    mended(catalogue, source)
+    Output().say(f"{source.label} is active; next: larder extract --source {source.label}")
 
 
 def _settings(values: Sequence[str] | None) -> dict[str, Any]:

@@ -5,11 +5,14 @@ would then hold up all others. The order, and who waits for whom, is the cycle's
 """
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
+from orchestration.alive import alive
 from orchestration.cycle import Scope, cycle_events, due
 from orchestration.emit import Output, outputs
 from orchestration.events import Event, StepName
@@ -47,20 +50,23 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
         ad_hoc = context.job_name == AD_HOC
         chosen = asked if asked is not None or ad_hoc else frozenset(due(at))
         scope = scope_of(graph, context.selected_asset_keys, chosen, force=ad_hoc)
+        scope = scope if ad_hoc else replace(scope, within=larder.within)
         residents: dict[str, list[str]] = {}
         for business in at.catalogue.businesses():
             residents.setdefault(business.shard, []).append(business.display_name)
-        failed: list[ShardBuild] = []
+        ends: dict[str, ShardBuild] = {}  # of shards, by the last of their passes
 
         def heard(events: Iterator[Event]) -> Iterator[Event]:
             for event in events:
                 larder.hear(event)
                 if isinstance(event, ShardBuild):
                     context.log.info(f"{event.shard}: {event.state}, {event.reason}{_work(graph, event)}")
-                    failed.extend([event] if event.state == "failed" else [])
+                    ends[event.shard] = event
                 yield event
 
-        yield from outputs(graph, heard(cycle_events(at, scope, larder.watch)), residents)
+        with alive(at.catalogue.dsn, context.run_id), closing(cycle_events(at, scope, larder.watch)) as events:
+            yield from outputs(graph, heard(events), residents)
+        failed = [build for build in ends.values() if build.state == "failed"]
         if failed:
             if asked is None:
                 _plan_failures(context, graph, failed)

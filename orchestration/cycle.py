@@ -7,7 +7,7 @@ what can go on, goes on.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from ingestion.registry import spec_of
 from ingestion.run import opens_at
 from ingestion.source import SourceRef
 from ingestion.spec import IntegrationSpec
+from ingestion.uploads import start_beside
 from orchestration.events import STEPS, CycleReport, Event, StepName
 from orchestration.passes import Passes
 from orchestration.project import project_dir as project_dir_of
@@ -55,7 +56,7 @@ class Installation:
             deadline=settings.shard_deadline,
             clock=clock,
         )
-        return cls(catalogue, BlockStore(settings.block_store), clock, transform)
+        return cls(catalogue, BlockStore(settings.block_store, settings.block_remote), clock, transform)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def run_cycle(at: Installation, scope: Scope | None = None, watch: Watch | None 
     return CycleReport.of(now, cycle_events(at, scope or Scope(), watch or Watch()))
 
 
-def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> Iterator[Event]:
+def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> Generator[Event]:
     """Run a cycle, yielding what each stream and shard came to as soon as it is known, at last the cost of each step.
 
     Closed before its end (a cancelled run), it ends its workers and begins nothing more.
@@ -112,7 +113,15 @@ def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> 
             progress=watch.extracting,
         )  # fmt: skip
         reading = Reading(at.catalogue, at.store, at.clock, sources, scope.streams, options)
-    return Passes(at, scope, shards, reading, until, watch.building).events()
+    _upload(at, scope)
+    yield from Passes(at, scope, shards, reading, until, watch.building).events()
+    _upload(at, scope)
+
+
+def _upload(at: Installation, scope: Scope) -> None:
+    """Copies of blocks go to the object store beside all else."""
+    if "extract" in scope.steps:
+        start_beside(at.catalogue.dsn, at.store, at.catalogue.home / "logs" / "upload.log")
 
 
 def due(at: Installation) -> dict[str, str]:

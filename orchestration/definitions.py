@@ -35,5 +35,5 @@ defs = dg.Definitions(
     asset_checks=checks,
     jobs=[*jobs, move_business_job],
     schedules=[every_ten_minutes, housekeeping(graph), nightly_verification(), *daily_reconciliation(jobs)],
-    resources={"larder": Larder()},
+    resources={"larder": Larder(within=settings.shard_deadline)},
 )

@@ -17,7 +17,7 @@ from sharding.up import open_catalogue
 class Larder:
     """Opens the installation of this process's settings, or a given one.
 
-    `hear` is told every event of a cycle, `watch` how far it is.
+    `hear` is told every event of a cycle, `watch` how far it is; `within`: seconds that a cycle may take.
     """
 
     def __init__(
@@ -25,8 +25,9 @@ class Larder:
         given: Installation | None = None,
         hear: Callable[[Event], None] = lambda event: None,
         watch: Watch | None = None,
+        within: float | None = None,
     ) -> None:
-        self._given, self.hear, self.watch = given, hear, watch
+        self._given, self.hear, self.watch, self.within = given, hear, watch, within
 
     def open(self) -> Installation:
         """The installation. Raises LarderError where it does not run."""

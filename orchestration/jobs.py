@@ -1,11 +1,13 @@
 """Jobs for each step and for the whole cycle, and the schedule that runs it only when there is something to do."""
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.cycle import due
+from orchestration.alive import is_alive
+from orchestration.cycle import Installation, due
 from orchestration.installation import Larder
 from orchestration.instance import KEEP_DAYS, prune
 from orchestration.moves import go_on_with_flips
@@ -18,6 +20,7 @@ from sharding.errors import LarderError
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+BEGINNING = 120.0  # seconds in which a run's process has surely said that it lives
 BUSY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
@@ -51,21 +54,38 @@ def _job(name: str, selection: dg.AssetSelection, description: str) -> "Unresolv
 def every_ten_minutes(
     context: dg.ScheduleEvaluationContext, larder: dg.ResourceParam[Larder]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Probe; a run only where the probe finds something."""
-    running = context.instance.get_runs(dg.RunsFilter(statuses=BUSY, job_name="cycle"), limit=1)
-    if running:
-        return dg.SkipReason(f"the last cycle still runs ({running[0].run_id})")
+    """Probe; a run only where the probe finds something. A tick has one run: its key is the tick's time."""
     try:
         at = larder.open()
     except LarderError as error:
         return dg.SkipReason(f"{error.cause}; next: {error.next_command}")
+    running = still_running(context.instance, at)
+    if running:
+        return dg.SkipReason(f"the last cycle still runs ({running[0]})")
     context.instance.add_dynamic_partitions(str(shards.name), [s.name for s in at.catalogue.shards()])
     for done in go_on_with_flips(at):
         context.log.warning(done)
     reasons = due(at)
     if not reasons:
         return dg.SkipReason("nothing is due, pending or changed on any shard")
-    return dg.RunRequest(tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()})
+    return dg.RunRequest(
+        run_key=context.scheduled_execution_time.isoformat(),
+        tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()},
+    )
+
+
+def still_running(instance: dg.DagsterInstance, at: Installation, now: float | None = None) -> list[str]:
+    """Ids of the cycles that run. One whose process is gone (killed, or the machine was restarted) is called failed:
+    what it had at work is the next one's. `now`: Unix time."""
+    running = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=BUSY, job_name="cycle")):
+        run = record.dagster_run
+        old = (now or time.time()) - (record.start_time or time.time()) > BEGINNING
+        if run.status == dg.DagsterRunStatus.STARTED and old and not is_alive(at.catalogue.dsn, run.run_id):
+            instance.report_run_failed(run, "its process is gone; the next cycle goes on where it was")
+        else:
+            running.append(run.run_id)
+    return running
 
 
 def housekeeping(graph: Graph) -> dg.ScheduleDefinition:

@@ -5,11 +5,14 @@ One shard's failure is its own: every shard comes back with a state and a reason
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +31,7 @@ State = Literal["built", "skipped", "failed"]
 LEASE = 19453  # advisory lock class of "a build runs on this shard"
 LEASED = "another build runs here"
 NOTHING_NEW = "nothing new"
+PROBE, _PROBES = 10.0, 16  # seconds for the probes of all shards, and how many at once
 
 
 @dataclass(frozen=True)
@@ -104,20 +108,29 @@ class Transform:
                     yield close_shard(target, conn, seen, result, choice, code, now)
 
     def due(self, targets: Sequence[Target]) -> dict[str, str]:
-        """Shard → why it would be built now, without building. A shard that cannot be reached is not due."""
-        code, now, reasons = code_fingerprint(self.project_dir), self.clock(), dict[str, str]()
-        for target in targets:
+        """Shard → why it would be built now, without building. A shard that does not answer in time is not due."""
+        code, now = code_fingerprint(self.project_dir), self.clock()
+        found: dict[str, str] = {}
+        left = queue.SimpleQueue[tuple[str, str | None]]()
+
+        def probe(target: Target) -> None:
+            reason = None
             try:
-                conn = connect(target)
-            except psycopg2.OperationalError:
-                continue
-            try:
-                seen = look(conn, target.schema, code, now)
+                with closing(connect(target)) as conn:
+                    reason = look(conn, target.schema, code, now).reason
+            except psycopg2.Error:
+                pass  # a cycle that has something to do there tells it
             finally:
-                conn.close()
-            if seen.reason:
-                reasons[target.name] = seen.reason
-        return reasons
+                left.put((target.name, reason))
+
+        give_up = time.monotonic() + PROBE
+        with ThreadPool(max(1, min(_PROBES, len(targets)))) as pool:  # its threads are daemons: none is waited for
+            pool.map_async(probe, targets)
+            with contextlib.suppress(queue.Empty):
+                for _ in targets:
+                    name, reason = left.get(timeout=max(0.0, give_up - time.monotonic()))
+                    found |= {name: reason} if reason else {}
+        return found
 
 
 def hold(target: Target, leases: ExitStack) -> Connection | ShardBuild:

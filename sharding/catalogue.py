@@ -257,12 +257,33 @@ class Catalogue:
             )
         return self.source(source_id)
 
-    def set_source_state(self, key: str | int, state: Literal["active", "paused"]) -> Source:
-        """Pause or resume the extraction of a source."""
+    def set_source_state(
+        self, key: str | int, state: Literal["active", "paused"], by: str | None = None, reason: str | None = None
+    ) -> Source:
+        """Pause or resume the extraction of a source; a pause keeps who wanted it and why."""
         source = self.source(key)
         with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("update control.sources set state = %s where source_id = %s", (state, source.id))
+            cursor.execute(
+                """
+                update control.sources set state = %(state)s,
+                    paused_at = case when %(state)s = 'paused' then clock_timestamp() end,
+                    paused_by = case when %(state)s = 'paused' then %(by)s end,
+                    paused_reason = case when %(state)s = 'paused' then %(reason)s end
+                where source_id = %(source)s
+                """,
+                {"state": state, "by": by, "reason": reason, "source": source.id},
+            )
         return self.source(source.id)
+
+    def pauses(self) -> dict[int, str]:
+        """Paused sources by id: since when, by whom and why, in words."""
+        query = "select source_id, paused_at, paused_by, paused_reason from control.sources where state = 'paused'"
+        rows = self._read(query, (), tuple)
+        return {
+            source: f"paused{f' since {at:%Y-%m-%d %H:%M}' if at else ''}{f' by {by}' if by else ''}"
+            + (f": {reason}" if reason else "")
+            for source, at, by, reason in rows
+        }
 
     def set_source_config(self, key: str | int, config: Mapping[str, Any], secret_ref: str | None = None) -> Source:
         """Replace a source's config, and its secret's reference where one is given."""
@@ -330,16 +351,19 @@ def _place(
 ) -> None:
     """The shard's half of a new business: its route and its counter."""
     with closing(psycopg2.connect(shard.as_role(ROUTER).dsn)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            shard.render("""
-            insert into {keys}.route (business, name, display_name, first_weekday, reporting_currency)
-            values (%s, %s, %s, %s, %s)
-            on conflict (business) do update set
-                name = excluded.name, display_name = excluded.display_name,
-                first_weekday = excluded.first_weekday, reporting_currency = excluded.reporting_currency
-            """),
-            (business, name, display_name, first_weekday, reporting_currency),
-        )
+        try:
+            cursor.execute(
+                shard.render("""
+                insert into {keys}.route (business, name, display_name, first_weekday, reporting_currency)
+                values (%s, %s, %s, %s, %s)
+                on conflict (business) do update set
+                    name = excluded.name, display_name = excluded.display_name,
+                    first_weekday = excluded.first_weekday, reporting_currency = excluded.reporting_currency
+                """),
+                (business, name, display_name, first_weekday, reporting_currency),
+            )
+        except psycopg2.errors.ObjectInUse as error:  # another is being copied to it
+            raise LarderError(str(error.diag.message_primary), "you", "larder business moves") from error
         cursor.execute(
             shard.render("insert into {keys}.counter (business) values (%s) on conflict do nothing"), (business,)
         )
