@@ -86,8 +86,23 @@ def migrate_shard(shard: Shard, folder: Path = MIGRATIONS, locks: Locks | None =
         ensure_roles(shard)
     applied = _migrate(shard.dsn, "shard", shard.schema("keys"), shard.render, folder, locks or Locks())
     if applied:
-        arrange(shard)
+        arrange_rights(shard, locks)
     return applied
+
+
+def arrange_rights(shard: Shard, locks: Locks | None = None) -> None:
+    """Owners and rights of everything on a shard, asking for locks as a migration does.
+
+    Raises:
+        StayedLockedError: turn `us`: others kept a table for as long as there was patience.
+    """
+    locks = locks or Locks()
+    for _ in _tries(f"schema {shard.schema('keys')}", locks):
+        try:
+            arrange(shard, locks.timeout)
+            return
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            continue
 
 
 def migrate_control(dsn: str, folder: Path = MIGRATIONS, locks: Locks | None = None) -> list[str]:

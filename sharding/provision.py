@@ -11,14 +11,13 @@ from psycopg2 import errors, sql
 from sharding.access.roles import (
     READER,
     altering_roles,
-    arrange,
     close_database,
     ensure_roles,
     open_database,
     set_password,
 )
 from sharding.instances import instance_dsn
-from sharding.migrate import MIGRATIONS, Locks, migrate_control, migrate_shard
+from sharding.migrate import MIGRATIONS, Locks, arrange_rights, migrate_control, migrate_shard
 from sharding.model import Instance, Shard, postgres_url
 from sharding.settings import Settings
 
@@ -57,7 +56,8 @@ def provision_shard(shard: Shard, folder: Path = MIGRATIONS, locks: Locks | None
     with altering_roles(shard) as cursor:
         open_database(cursor, shard.database)
     applied = migrate_shard(shard, folder, locks)
-    arrange(shard)
+    if not applied:
+        arrange_rights(shard, locks)
     return applied
 
 

@@ -83,9 +83,14 @@ def close_database(cursor: Cursor, database: str) -> None:
     cursor.execute(sql.SQL("revoke connect, temporary on database {} from public").format(sql.Identifier(database)))
 
 
-def arrange(shard: Shard) -> None:
-    """Owners and rights of everything on a shard, after migrations. Safe to repeat."""
-    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+def arrange(shard: Shard, lock_timeout: float = 0) -> None:
+    """Owners and rights of everything on a shard, after migrations. Safe to repeat.
+
+    Args:
+        lock_timeout: seconds after which a table that others hold ends it (psycopg2.errors.LockNotAvailable); 0: never.
+    """
+    options = f"-c lock_timeout={int(lock_timeout * 1000)}"
+    with closing(psycopg2.connect(shard.dsn, options=options)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("select to_regprocedure(%s)", (f"{shard.schema('keys')}.arrange_access()",))
         if cursor.fetchone() == (None,):
             return  # an older version of the schema

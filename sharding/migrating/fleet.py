@@ -108,9 +108,15 @@ def migrate(
     """
     standing = {one.shard: one for one in plan(shards, folder)}
     by_name = {shard.name: shard for shard in shards}
-    behind = [shard for shard in shards if standing[shard.name].behind]
-    done = [_standing_still(standing[shard.name]) for shard in shards if shard not in behind]
     files = fingerprint(files_of("shard", folder))
+    noted = record.migrated(catalogue, files)
+
+    def half_done(one: Standing) -> bool:
+        """It has the newest version; whether rights were arranged after it, a run that was killed did not say."""
+        return noted is not None and one.at is not None and not one.drift and one.shard not in noted
+
+    behind = [s for s in shards if standing[s.name].behind or half_done(standing[s.name])]
+    done = [_standing_still(standing[shard.name]) for shard in shards if shard not in behind]
     everywhere = {shard.name for shard in catalogue.shards()} <= set(by_name)
     if not behind:
         if everywhere and all(outcome.good for outcome in done):

@@ -34,6 +34,17 @@ def open_run(catalogue: Catalogue, files: str) -> Run:
     return Run(*row)
 
 
+def migrated(catalogue: Catalogue, files: str) -> set[str] | None:
+    """The shards that the open run of these files is done with; None where none is open."""
+    with catalogue.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("select run_id from control.migration_runs where state = 'open' and files = %s", (files,))
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        cursor.execute("select shard from control.migration_shards where run_id = %s and state = 'migrated'", row)
+        return {shard for (shard,) in cursor.fetchall()}
+
+
 def choose_canary(catalogue: Catalogue, run: Run, shard: str) -> None:
     """Note which shard goes first."""
     with catalogue.connect() as connection, connection.cursor() as cursor:

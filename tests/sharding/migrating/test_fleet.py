@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from sharding.errors import LarderError
-from sharding.migrate import MIGRATIONS, Drift, require_usable
+from sharding.migrate import MIGRATIONS, Drift, migrate_shard, require_usable
 from sharding.migrating import fleet
 from sharding.migrating.health import require_healthy
 from sharding.model import Shard
@@ -162,3 +162,18 @@ def test_older_code_goes_on_with_what_was_added_and_not_with_what_was_taken_away
     with pytest.raises(LarderError, match="migration 9002 took away what this older code may use"):
         require_usable(shards.catalogue.shard("a"))
     require_usable(shards.catalogue.shard("b"))
+
+
+def test_rights_are_arranged_where_a_kill_came_between(shards: Fleet) -> None:
+    shards.add("9001_new", "create table {keys}.new (id bigint primary key)")
+
+    def unhealthy(shard: Shard) -> None:
+        raise LarderError("not yet", "us", "larder doctor")
+
+    with pytest.raises(fleet.CanaryError):
+        shards.migrate(check=unhealthy)
+    migrate_shard(shards.catalogue.shard("a"), shards.folder)  # and here it was killed
+    shards.sql("a", "alter table keys.new owner to larder")
+    assert {one.state for one in shards.migrate()} <= {"migrated", "up to date"}
+    query = "select relowner::regrole::text from pg_class where oid = 'keys.new'::regclass"
+    assert shards.sql("a", query) == shards.sql("b", query) == [("larder_owner",)]
