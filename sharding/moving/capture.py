@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import psycopg2
 from psycopg2 import errors, sql
@@ -35,10 +36,10 @@ def start_capture(conn: Connection, shard: Shard, business: int) -> None:
     have = _captured(conn, shard, business)
     for table in moved_tables(conn, shard):
         if table.name not in have:
-            _retried(conn, table.name, lambda cursor, table=table: _watch_table(cursor, shard, business, table))
+            retried(conn, table.name, partial(_watch_table, shard=shard, business=business, table=table))
     for feed in feeds(conn, shard):
         if feed.name not in have:
-            _retried(conn, feed.name, lambda cursor, feed=feed: _watch_feed(cursor, shard, business, feed))
+            retried(conn, feed.name, partial(_watch_feed, shard=shard, business=business, feed=feed))
 
 
 def stop_capture(conn: Connection, shard: Shard, business: int) -> None:
@@ -51,7 +52,7 @@ def stop_capture(conn: Connection, shard: Shard, business: int) -> None:
                     sql.SQL("drop trigger if exists {} on {}").format(sql.Identifier(trigger), relation(shard, name))
                 )
 
-        _retried(conn, name, drop)
+        retried(conn, name, drop)
     forget(conn, shard, business)
 
 
@@ -132,10 +133,13 @@ def _trigger(
     )
 
 
-def _retried(conn: Connection, name: str, change: object) -> None:
-    """Run a change of a table's triggers, again and again while others hold the table."""
-    assert callable(change)
-    give_up, pause = time.monotonic() + _PATIENCE, 0.05
+def retried(conn: Connection, name: str, change: Callable[[Cursor], None], patience: float = _PATIENCE) -> None:
+    """Run a change of a table's triggers or indexes, again and again while others hold the table.
+
+    Raises:
+        LarderError: turn `us`, caused by the last refusal: they held it for `patience` seconds.
+    """
+    give_up, pause = time.monotonic() + patience, 0.05
     while True:
         try:
             with conn, conn.cursor() as cursor:

@@ -18,7 +18,7 @@ from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.migrate import shard_drift
 from sharding.model import Business, Shard
-from sharding.moving import capture, copying
+from sharding.moving import capture, copying, indexes
 from sharding.moving.changeover import VERIFIED, change_over, roll_forward
 from sharding.moving.erase import erase
 from sharding.moving.journal import FINISHED, Journal, Move, move_of, moves, steps
@@ -42,8 +42,8 @@ PATIENCE = 60.0
 _INTERRUPTIONS = 20
 _GOING_AWAY = ("57P01", "57P02", "57P03", "57P05", "25P03")  # shut down, crashed, starting; idle for too long
 POINTS = (
-    "expected there", "noting changes", "a chunk copied", "models told", "drained", "compared", "flipping", "both open",
-    "closed here", "open there", "catalogue told", "flipped",
+    "expected there", "noting changes", "a chunk copied", "rows copied", "models told", "drained", "compared",
+    "flipping", "both open", "closed here", "open there", "catalogue told", "flipped",
 )  # fmt: skip
 """Where a kill leaves another state behind, in order; each is played in tests."""
 RETURN_POINTS = (
@@ -274,6 +274,7 @@ class Mover:
         way.move = way.journal.step(way.move, GIVING_UP)
         capture.stop_capture(way.source, way.from_, way.business)
         capture.stop_capture(way.target, way.to, way.business)
+        indexes.restore(way.target, way.to, way.business, self.habits.workers, way.journal.connect)
         rows = erase(way.target, way.to, way.business, way.build)  # refuses where the business is active
         self.say(f"{rows:,} rows deleted on {way.to.name}")
         return way.journal.step(way.move, "given up", "aborted", rows=rows)
@@ -348,6 +349,8 @@ class Mover:
                 return
         if route_state(target, to, business.id) is not None:
             yield f"{to.name} still has rows of it (larder business moves)"
+        if (other := indexes.filled_by(target, to)) not in (None, business.id):
+            yield f"business {other} is being copied to {to.name}, which takes no other until that is done"
 
     def _kept(self, journal: Journal, business: Business) -> Move:
         move = journal.open_move()

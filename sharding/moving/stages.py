@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 from sharding.errors import LarderError
 from sharding.ids import id_range
 from sharding.model import Shard
-from sharding.moving import capture, copying
+from sharding.moving import capture, copying, indexes
 from sharding.moving.copying import Chunk, copy_all, copy_chunk
 from sharding.moving.drain import drain, forget_drained, one_snapshot, waiting
 from sharding.moving.journal import Journal, Move, State
@@ -69,7 +69,7 @@ class Way:
     def tables(self) -> list[MovedTable]:
         """What moves, when both shards have it in the same shape."""
         here = moved_tables(self.source, self.from_)
-        there = {table.name: table for table in moved_tables(self.target, self.to)}
+        there = {table.name: table for table in moved_tables(self.target, self.to, filled=True)}
         self.source.rollback()
         self.target.rollback()
         found = []
@@ -141,6 +141,7 @@ def copy(way: Way) -> None:
     for table in tables:
         if table.name in late or table.name not in known:
             forget_chunks(way.target, way.to, way.business, table)
+            copying.clear(way.target, way.to, way.business, table)
             chunks = copying.plan_chunks(way.source, way.from_, way.business, table, habits.chunk_rows)
             copying.journal_chunks(way.target, way.to, way.business, chunks)
     chunks = [chunk for chunk, done in copying.journaled(way.target, way.to, way.business, tables) if not done]
@@ -150,14 +151,18 @@ def copy(way: Way) -> None:
         copied[0] += rows
         habits.reached("a chunk copied")
 
+    large = dict.fromkeys(chunk.table.name for chunk in chunks if chunk.number)  # of several chunks
+    indexes.defer(way.target, way.to, way.business, large)
     copy_all(way.from_, way.to, way.business, chunks, habits.workers, done, way.journal.connect)
+    habits.reached("rows copied")
+    indexes.restore(way.target, way.to, way.business, habits.workers, way.journal.connect)
     with way.target, way.target.cursor() as cursor:
         for table in tables:
             cursor.execute(sql.SQL("analyze {}").format(table.at(way.to)))
-    habits.say(f"{copied[0]:,} rows in {time.monotonic() - began:.1f} s")
+    seconds = round(time.monotonic() - began, 3)
+    habits.say(f"{copied[0]:,} rows in {seconds:.1f} s")
     _publish(way, tables)
     habits.reached("models told")
-    seconds = round(time.monotonic() - began, 3)
     way.move = way.journal.step(way.move, "copied", "catching_up", rows=copied[0], seconds=seconds)
 
 
