@@ -17,13 +17,15 @@ from bench.migrations import BUILD_SECONDS, measure_migrations
 from bench.migrations import rows as rows_of_migrations
 from bench.moves import measure_moves
 from bench.moves import rows as rows_of_moves
+from bench.reimport import measure_reimport
+from bench.reimport import rows as rows_of_reimport
 from bench.shards import measure_shards
 from bench.shards import rows as rows_of_shards
 from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "integrations", "shards", "migrations", "moves", "facets")
+PARTS = ("loads", "way", "integrations", "shards", "migrations", "moves", "facets", "reimport")
 MANY = 400  # integrations
 FLIPS = 40
 WAYS = {
@@ -65,6 +67,12 @@ def main() -> None:
             measured = measure_moves(home, given.moved, FLIPS)
         title = f"{measured.rows:,} rows, {measured.megabytes:.0f} MB of records, two servers on this machine"
         out.table(rows_of_moves(measured), title)
+    if "reimport" in parts:
+        with _home() as home:
+            print("… weeks read again beside a business that trades on", file=sys.stderr, flush=True)
+            found = measure_reimport(home)
+        title = f"one shard; {found.records:,} changed orders of another business read again in {found.seconds:.0f} s"
+        out.table(rows_of_reimport(found), title)
     if "facets" in parts:
         facets(out, given.items, given.picture)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import date, datetime
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from cli.times import moment
 
 if TYPE_CHECKING:
     from ingestion.preview import Preview
+    from ingestion.reimport import Asked
     from ingestion.source import SourceRef
     from orchestration.events import CycleReport
     from orchestration.reimport import Reimport, Running
@@ -46,7 +47,7 @@ def reimport(
     context, out = get_context(), Output(as_json)
     one = context.catalogue.source(f"{business}/{source}")
     work = Reimport(context.catalogue, context.store, context.clock, one, context.settings.home)
-    window = _window(work, from_, to)
+    asked = _asked(work, from_, to)
     with out.progress(f"read {one.label}", None) as bar:
         done: dict[tuple[int, str], int] = {}
 
@@ -54,12 +55,12 @@ def reimport(
             bar.advance(records - done.get((ref.source_id, name), 0), name)
             done[(ref.source_id, name)] = records
 
-        running = work.run(window, stream, patience, progress)
+        running = work.run(asked, stream, patience, progress)
         running.__enter__()
     try:
-        told: dict[str, Any] = {"window": list(window), **_plan(running)}
+        told: dict[str, Any] = {"window": [asked.start, asked.end], **_plan(running)}
         if not as_json:
-            _say_plan(out, running, window)
+            _say_plan(out, running, asked)
         if dry_run or not running.preview.changes:
             if as_json:
                 out.document(told)
@@ -80,12 +81,15 @@ def reimport(
         out.say(f"{len(adopted)} blocks are pending; the next cycle loads them behind what is fresh; or: larder load")
 
 
-def _window(work: Reimport, from_: str, to: str) -> tuple[datetime, datetime]:
+def _asked(work: Reimport, from_: str, to: str) -> Asked:
     """Business days as the business counts them; instants as they are."""
+    from ingestion.reimport import Asked
+
     try:
-        return work.window(date.fromisoformat(from_), date.fromisoformat(to))
+        return work.days(date.fromisoformat(from_), date.fromisoformat(to))
     except ValueError:
-        return moment(from_), moment(to, end=True, option="--to")
+        start, end = moment(from_), moment(to, end=True, option="--to")
+        return Asked(start, end, start.date(), (end - timedelta(microseconds=1)).date())
 
 
 def _plan(running: Running) -> dict[str, Any]:
@@ -124,9 +128,9 @@ def _amounts(found: Preview, stream: str, day: date | None) -> dict[str, Any]:
     return dict(sorted(amounts.items(), key=lambda pair: (pair[0].count("[]"), pair[0].count("."), pair[0])))
 
 
-def _say_plan(out: Output, running: Running, window: tuple[datetime, datetime]) -> None:
+def _say_plan(out: Output, running: Running, asked: Asked) -> None:
     plan = _plan(running)
-    out.table(plan["read"], f"read again: {window[0]:%Y-%m-%d %H:%M} to {window[1]:%Y-%m-%d %H:%M} UTC")
+    out.table(plan["read"], f"read again: {asked.start:%Y-%m-%d %H:%M} to {asked.end:%Y-%m-%d %H:%M} UTC")
     days = [
         {**day, "amounts": ", ".join(f"{path} {delta:+f}" for path, delta in [*day["amounts"].items()][:_AMOUNTS])}
         for day in plan["days"]
@@ -139,7 +143,7 @@ def _say_plan(out: Output, running: Running, window: tuple[datetime, datetime]) 
     ]
     if rows:
         columns = ["stream", "key", "change", "field", "was", "becomes", "difference"]
-        out.table(rows[:30], "the first of them", columns=columns)
+        out.table(rows[:12], "the first of them", columns=columns)
     out.say(
         f"{running.preview.changes} records would change, {plan['unchanged']} are as they were,"
         f" {plan['superseded']} older than what is known, {plan['quarantined']} go to quarantine"

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 from ingestion import cursors, index
 from ingestion.blocks import BlockStore, Manifest
@@ -26,6 +26,23 @@ from ingestion.spec import IntegrationSpec, Stream
 _CHUNK = 1 << 20
 MAX_RECORDS = 10_000  # of a block, where the stream can be cut: other businesses' news go between two of them
 _WAIT_MS = 60_000  # for an extract that reads the stream now
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to read again: [start, end), and the days, both included, for vendors that count in days."""
+
+    start: datetime
+    end: datetime
+    first_day: date
+    last_day: date
+
+    def of(self, stream: Stream) -> tuple[datetime, datetime]:
+        """The instants between which a stream is asked."""
+        if stream.cursor is None or stream.cursor.grain != "date":
+            return self.start, self.end
+        first, last = (datetime.combine(day, time(), UTC) for day in (self.first_day, self.last_day))
+        return first, last + timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -66,13 +83,13 @@ def read_again(
     source: SourceRef,
     spec: IntegrationSpec,
     streams: Iterable[Stream],
-    window: tuple[datetime, datetime],
+    asked: Asked,
     aside: BlockStore,
     control_dsn: str,
     clock: Clock,
     options: Options,
 ) -> list[Reread]:
-    """Read [start, end) of some streams into blocks of a store of their own; nothing else is written.
+    """Read a window of some streams into blocks of a store of their own; nothing else is written.
 
     Raises:
         LarderError: of any kind; nothing is half done then, as nothing was adopted.
@@ -80,7 +97,7 @@ def read_again(
     check_source(source, spec)
     with closing(index.connect(control_dsn)) as conn:
         extraction = Extraction(source, spec, aside, conn, clock, options)
-        return [_Rerun(extraction, stream).read(*window) for stream in streams]
+        return [_Rerun(extraction, stream).read(*asked.of(stream)) for stream in streams]
 
 
 def adopt(control_dsn: str, store: BlockStore, aside: BlockStore, manifests: Sequence[Manifest]) -> list[Manifest]:

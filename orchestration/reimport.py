@@ -19,7 +19,7 @@ from ingestion.blocks import BlockStore, Manifest
 from ingestion.clock import Clock
 from ingestion.preview import Preview, preview
 from ingestion.registry import discover, spec_of
-from ingestion.reimport import MAX_RECORDS, Reread, adopt, read_again, streams_of
+from ingestion.reimport import MAX_RECORDS, Asked, Reread, adopt, read_again, streams_of
 from ingestion.run import Options, Progress
 from ingestion.work_folder import work_folder
 from orchestration.sources import source_ref
@@ -75,20 +75,21 @@ class Reimport:
         """Where the business lives now."""
         return self.catalogue.shard(self.source.shard)
 
-    def window(self, first: date, last: date) -> tuple[datetime, datetime]:
-        """The instants of business days, both included, at all locations."""
+    def days(self, first: date, last: date) -> Asked:
+        """Business days, both included, at all locations."""
         zones = self.zones()
-        return min(z.begins(first) for z in zones), max(z.begins(last + timedelta(days=1)) for z in zones)
+        start, end = min(z.begins(first) for z in zones), max(z.begins(last + timedelta(days=1)) for z in zones)
+        return Asked(start, end, first, last)
 
     def run(
         self,
-        window: tuple[datetime, datetime],
+        asked: Asked,
         streams: Sequence[str] | None,
         patience: float,
         progress: Progress | None = None,
     ) -> Running:
         """Read the window and say what it would change. Use as a context manager."""
-        return Running(self, window, streams, patience, progress)
+        return Running(self, asked, streams, patience, progress)
 
 
 class Running:
@@ -97,12 +98,12 @@ class Running:
     def __init__(
         self,
         reimport: Reimport,
-        window: tuple[datetime, datetime],
+        asked: Asked,
         streams: Sequence[str] | None,
         patience: float,
         progress: Progress | None,
     ) -> None:
-        self._of, self._window, self._streams = reimport, window, streams
+        self._of, self._asked, self._streams = reimport, asked, streams
         self._options = Options(force=True, heed=False, patience=patience, progress=progress, max_records=MAX_RECORDS)
         self.reread: list[Reread] = []
         self.preview = Preview()
@@ -115,7 +116,7 @@ class Running:
             ref = source_ref(of.catalogue, of.source)
             spec = spec_of(ref.integration, ref.config, ref.check_command)
             self.reread = read_again(
-                ref, spec, streams_of(spec, self._streams), self._window, self._aside, of.catalogue.dsn, of.clock,
+                ref, spec, streams_of(spec, self._streams), self._asked, self._aside, of.catalogue.dsn, of.clock,
                 self._options,
             )  # fmt: skip
             if self.manifests:

@@ -95,6 +95,8 @@ class _Tracer:
         facet = self._facet(name)
         wanted: dict[tuple[Any, ...], None] = {}
         for parent in self._parents(name):
+            if len(self._facet(parent)) < len(facet) and parent.startswith("sum_"):
+                continue  # coarser, such as a location's span: its rows are of other days too
             for row in marts.get(parent, []):
                 if all(row.get(column) is not None for column in facet):
                     wanted[tuple(row[column] for column in facet)] = None
