@@ -149,7 +149,7 @@ def check(
 @app.command()
 def pause(
     key: Key,
-    reason: Annotated[str, typer.Option(help="Why; others see it in larder source list.")],
+    reason: Annotated[str | None, typer.Option(help="Why; others see it in larder source list.")] = None,
     by: Annotated[str | None, typer.Option(help="Who wants it; default: the user of this machine.")] = None,
 ) -> None:
     """Stop extracting a source; what was received stays, and is loaded."""
