@@ -41,6 +41,7 @@ COMMANDS: dict[str, Lazy] = {
     "report": Lazy("cli.report:report", "The numbers, and whether they equal the receipts."),
     "verify": Lazy("cli.verify:verify", "Compare every model with its own SELECT, and run all data tests whole."),
     "reproduce": Lazy("cli.reproduce:reproduce", "What happened to a block happens again, on a throwaway shard."),
+    "explain": Lazy("cli.explain:explain", "From a number back to its receipts, and what changed it when."),
     "debug": Lazy("cli.debug:debug", "Why a number is what it is: a model's part beside its parents and its SELECT."),
     "blocks": Lazy("cli.blocks:app", "What was received from the vendors, block by block."),
     "reimport": Lazy("cli.reimport:reimport", "Read some days of a source again, see what changes, and change it."),
