@@ -112,11 +112,11 @@ def test_one_bit_that_differs_is_copied_anew_and_then_blocks(town: Town, monkeyp
     town.mover().roll_back()
 
     town.sql(town.new, """
-        create function public.spoil() returns trigger language plpgsql as $$ begin
+        create function raw.spoil() returns trigger language plpgsql as $$ begin
             new.payload := jsonb_set(new.payload, '{total}', '1.500'); return new; end $$;
         select raw.ensure_stream('till', 'orders');
         create trigger spoil before insert on raw_till.orders for each row
-            when (new.natural_key = 'a008') execute function public.spoil();
+            when (new.natural_key = 'a008') execute function raw.spoil();
         alter table raw_till.orders enable always trigger spoil""")  # fmt: skip
     with pytest.raises(LarderError, match=r"raw_till.orders: rows on new are not those of old, also when copied anew"):
         town.mover().move("new")
@@ -129,7 +129,7 @@ def test_marts_that_differ_block_the_flip(town: Town) -> None:
     for shard, amount in ((town.old, 1), (town.new, 2)):
         town.sql(shard, "create table marts.fct_sale (sale_id bigint, location_id bigint, net numeric)")
         town.sql(shard, "insert into marts.fct_sale values (1, %s, %s)", town.source, amount)
-        town.sql(shard, "create schema meta; create table meta.mark as select 'fct_sale' as model")
+        town.sql(shard, "create schema if not exists meta; create table meta.mark as select 'fct_sale' as model")
     with pytest.raises(LarderError, match="marts differ on old and new, such as fct_sale: 1 rows each"):
         town.mover().move("new")
     assert town.owners() == ["old"]
