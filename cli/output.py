@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeAlias
 
 import typer
 
+from sharding.ids import NUMBER_BITS
+
 if TYPE_CHECKING:
     import ingestion.errors
     import sharding.errors
@@ -52,7 +54,8 @@ class Output:
 
     def document(self, value: Any) -> None:
         """A JSON document on standard output."""
-        print(json.dumps(value, default=plain, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+        indent = 2 if sys.stdout.isatty() else None
+        print(json.dumps(ids_as_text(value), default=plain, ensure_ascii=False, indent=indent))
 
     def say(self, line: str) -> None:
         """A line for people."""
@@ -108,6 +111,21 @@ def _bar(title: str, total: int | None) -> Iterator[Progress]:
                 display.update(task, advance=by, note=note)
 
         yield Bar()
+
+
+def ids_as_text(value: Any) -> Any:
+    """The same with each id as text, wherever it stands: 64 bits, of which JavaScript and jq keep 53.
+
+    An id bears its business in the bits from 2^45 up, so that is how one is known; counts stay numbers, and the numbers
+    of businesses. Those of the last business are small and negative: its first 2^44 are known.
+    """
+    if isinstance(value, int):
+        return value if -(1 << NUMBER_BITS - 1) < value < 1 << NUMBER_BITS else str(value)
+    if isinstance(value, Mapping):
+        return {key: ids_as_text(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [ids_as_text(each) for each in value]
+    return value
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@
   {%- set columns = [] -%}
   {%- for column in adapter.get_columns_in_relation(mart) if execute -%}
     {%- do columns.append('mart.' ~ column.name) -%}
-    {%- if column.name.endswith('_id') -%}
+    {%- if column.name.endswith('_id') or '_id_' in column.name -%}
       {%- do columns.append('mart.' ~ column.name ~ '::text as ' ~ column.name ~ '_text') -%}
     {%- endif -%}
   {%- endfor -%}
@@ -29,21 +29,20 @@ inner join {{ ref('stg_shard__businesses') }} as business
 {%- endmacro %}
 
 {#
-  Lets the BI role read a view and what it is made from. With security_invoker a view reads as whoever asks, so that row
-  policies on a mart hold for BI too; but without the right to use their schemas the role cannot name the marts itself.
+  Lets the BI role and every business's own read a view and what it is made from, in the transaction that makes the view.
+  With security_invoker a view reads as whoever asks, so the row security that tables get here holds for BI; without the
+  right to use their schemas the roles cannot name the marts themselves. A mart whose rows are for all businesses says so:
+  `meta: {of_no_business: true}`.
 #}
 {% macro grant_to_reader() -%}
   {%- if execute and not is_development() -%}
-    {%- set relations = [this.render()] -%}
+    {%- set relations = ["'" ~ this.render() ~ "'"] -%}
+    {%- set of_no_business = [] -%}
     {%- for node_id in model.depends_on.nodes -%}
-      {%- do relations.append(graph.nodes[node_id].relation_name) -%}
+      {%- set node = graph.nodes[node_id] -%}
+      {%- do relations.append("'" ~ node.relation_name ~ "'") -%}
+      {%- if (node.config.get('meta') or {}).get('of_no_business') -%}{%- do of_no_business.append("'" ~ node.relation_name ~ "'") -%}{%- endif -%}
     {%- endfor -%}
-do $larder_do$
-begin
-  if exists (select from pg_roles where rolname = 'larder_reader') then
-    grant select on {{ relations | join(', ') }} to larder_reader;
-  end if;
-end
-$larder_do$
+select {{ keys_function('open_to_bi') }}(array[{{ relations | join(', ') }}]::regclass[], array[{{ of_no_business | join(', ') }}]::regclass[])
   {%- endif -%}
 {%- endmacro %}
