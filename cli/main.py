@@ -29,6 +29,7 @@ COMMANDS: dict[str, Lazy] = {
     "doctor": Lazy("cli.doctor:doctor", "Check this machine and installation; each finding with its remedy."),
     "shard": Lazy("cli.shard:app", "Databases that businesses live on."),
     "business": Lazy("cli.business:app", "Tenants and where they live."),
+    "access": Lazy("cli.access:app", "Roles by which a business reads its own rows, and nobody else's."),
     "source": Lazy("cli.source:app", "Connections of a business to an integration."),
     "files": Lazy("cli.files:app", "Files and databases of one's own: previews, mappings, uploads."),
     "integration": Lazy("cli.integration:app", "Vendors that can be read."),

@@ -136,6 +136,8 @@ def refresh_views(conn: Connection, schemas: Mapping[str, str], *, renew: bool =
             )
             _renew(cur, view, text)
             cur.execute(sql.SQL(_ROLE_READS).format(schema=schema, view=view))
+            open_it = sql.SQL("select {}.open_custom(%s::regclass, %s)").format(sql.Identifier(schemas["keys"]))
+            cur.execute(open_it, (view.as_string(cur), business))
             made.append(f"{SCHEMA}.{name}__{table}")
     return made
 

@@ -97,6 +97,37 @@ begin
     end loop;
 end $$;
 
+-- A view of a business's own table ({custom}.<business>__<table>, made by loads) for its role. It reads with its owner's
+-- rights, behind a barrier: no function of the asker's sees a row before the view has said whose it is.
+create function {keys}.open_custom(p_view regclass, p_business int) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    asking name := (select role from {keys}.tenant where business = p_business);
+begin
+    execute format('alter view %s set (security_barrier = true)', p_view);
+    execute format('comment on view %s is %L', p_view, 'business ' || p_business);
+    if asking is not null then
+        execute format('grant usage on schema %I to %I',
+            (select n.nspname from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace where c.oid = p_view), asking);
+        execute format('grant select on %s to %I', p_view, asking);
+    end if;
+end $$;
+
+create function {keys}.open_custom(p_business int) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    views regclass[] := array(
+        select c.oid::regclass from pg_class as c
+        where c.relnamespace = to_regnamespace(quote_ident(regexp_replace('{raw}', 'raw$', 'custom'))) and c.relkind = 'v'
+            and obj_description(c.oid, 'pg_class') = 'business ' || p_business
+    );
+    shown regclass;
+begin
+    foreach shown in array views loop
+        perform {keys}.open_custom(shown, p_business);
+    end loop;
+end $$;
+
 -- What the roles may do in a vendor's schema.
 create function {raw}.open_stream(p_schema name, p_stream text) returns void
     language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -187,6 +218,7 @@ declare
     command text;
     one record;
 begin
+    perform set_config('lock_timeout', '500ms', true);
     create schema if not exists {meta};
     commands := array(
         with schemas as (
