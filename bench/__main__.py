@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.ids import measure_ids
+from bench.ids import rows as rows_of_ids
 from bench.integrations import PAGE, discovery, parses, reading
 from bench.loads import BUSINESS, make_blocks, measure, median, server
 from bench.measure import Cost
@@ -19,15 +21,19 @@ from bench.moves import measure_moves
 from bench.moves import rows as rows_of_moves
 from bench.reimport import measure_reimport
 from bench.reimport import rows as rows_of_reimport
+from bench.router import ROUND, measure_router
+from bench.router import rows as rows_of_router
 from bench.shards import measure_shards
 from bench.shards import rows as rows_of_shards
 from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "integrations", "shards", "migrations", "moves", "facets", "reimport")
+PARTS = ("loads", "way", "integrations", "shards", "migrations", "ids", "router", "moves", "facets", "reimport", "reproduce")
 MANY = 400  # integrations
 FLIPS = 40
+IDS = 500_000
+ROUNDS = 15
 WAYS = {
     "bare_copy": "bare COPY of payload rows",
     "ours": "block → raw, published",
@@ -61,6 +67,15 @@ def main() -> None:
         shards(out)
     if "migrations" in parts:
         migrations(out)
+    if "ids" in parts:
+        with _home() as home:
+            print("… ids", file=sys.stderr, flush=True)
+            out.table(rows_of_ids(measure_ids(home, IDS, given.runs), IDS), f"{IDS:,} rows into an empty table")
+    if "router" in parts:
+        with _home() as home:
+            print("… pins", file=sys.stderr, flush=True)
+            title = f"a transaction that reads one row; medians of rounds of {ROUND}"
+            out.table(rows_of_router(measure_router(home, ROUNDS)), title)
     if "moves" in parts:
         with _home() as home:
             print("… a business on its way", file=sys.stderr, flush=True)
@@ -73,6 +88,13 @@ def main() -> None:
             found = measure_reimport(home)
         title = f"one shard; {found.records:,} changed orders of another business read again in {found.seconds:.0f} s"
         out.table(rows_of_reimport(found), title)
+    if "reproduce" in parts:
+        from bench.reproduce import measure_reproduce  # dbt takes 3 CPU-seconds to import
+        from bench.reproduce import rows as rows_of_reproductions
+
+        with _home() as home:
+            print("… a failing block, on a throwaway shard", file=sys.stderr, flush=True)
+            out.table(rows_of_reproductions(measure_reproduce(home)), "larder reproduce")
     if "facets" in parts:
         facets(out, given.items, given.picture)
 
