@@ -8,13 +8,14 @@ import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from sharding.access.roles import READER
 from sharding.errors import LarderError
 from sharding.migrate import Locks, shard_drift
 from sharding.migrating import fleet
 from sharding.migrating.health import require_healthy
 from sharding.model import Instance, Shard
 from sharding.placing import make_shard
-from sharding.provision import READER, allow_reader_login
+from sharding.provision import allow_reader_login
 from sharding.query import read_only
 
 app = typer.Typer(no_args_is_help=True)

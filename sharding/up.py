@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg2
 
 from sharding import instances
+from sharding.access.roles import READER
 from sharding.catalogue import Catalogue
 from sharding.credentials import password_of
 from sharding.dbt_profiles import write_profiles
@@ -16,7 +17,7 @@ from sharding.instances import instance_dsn
 from sharding.migrate import migrate_control, require_control
 from sharding.migrating import fleet
 from sharding.model import Shard
-from sharding.provision import CONTROL_DATABASE, READER, allow_reader_login, provision_control, provision_shard
+from sharding.provision import CONTROL_DATABASE, allow_reader_login, provision_control, provision_shard
 from sharding.settings import Settings
 
 CONTROL = "control"
