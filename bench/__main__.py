@@ -29,7 +29,19 @@ from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
 
-PARTS = ("loads", "way", "integrations", "shards", "migrations", "ids", "router", "moves", "facets", "reimport", "reproduce")
+PARTS = (
+    "loads",
+    "way",
+    "integrations",
+    "shards",
+    "migrations",
+    "ids",
+    "router",
+    "moves",
+    "facets",
+    "reimport",
+    "reproduce",
+)
 MANY = 400  # integrations
 FLIPS = 40
 IDS = 500_000

@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 
 from sharding import replicas
 from sharding.model import ROUTER, Address, Business, Shard
-from sharding.pool import IDLE_SECONDS, RESET, Pool
+from sharding.pool import IDLE_SECONDS, RESET, RESET_AFTER_ROLLBACK, Pool
 from sharding.replicas import REPLAYED, SYSTEM, Progress
 from sharding.settings import Settings
 
@@ -114,7 +114,7 @@ class Connections:
         try:
             if not opened.connection.closed:
                 with opened.connection.cursor() as cursor:
-                    cursor.execute("rollback" + RESET)
+                    cursor.execute("rollback" + RESET_AFTER_ROLLBACK)
         except psycopg2.Error:
             opened.connection.close()  # broken, or in the midst of a statement: the server takes back what it did
         self._give(opened)

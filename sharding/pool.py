@@ -23,6 +23,8 @@ RESET = (
 )
 """What a transaction can leave in its session; sent with its `commit`, in the same round trip. Not `discard all`, which
 is refused there, and would throw the plans of functions away."""
+RESET_AFTER_ROLLBACK = "; deallocate all; select pg_advisory_unlock_all()"
+"""What a rollback leaves: all else is taken back with it."""
 
 IDLE_SECONDS = 60.0
 """How long an unused connection is kept."""

@@ -120,7 +120,7 @@ LEFT = """
         and not exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and objid = 1)
         and not exists (select from pg_prepared_statements) and not exists (select from pg_listening_channels())
         and not exists (select from pg_cursors where name = 'left_over') and current_user = session_user
-        and current_setting('larder.business', true) = '', pg_backend_pid()
+        and coalesce(current_setting('larder.business', true), '') = '', pg_backend_pid()
 """
 
 
@@ -128,13 +128,15 @@ def test_no_state_of_a_session_reaches_the_next_pin(two: tuple[Shard, Shard, Cat
     router = Router(two[2])
     make_role = "drop role if exists left_over_role", "create role left_over_role"
     execute(two[0].dsn, *make_role, "grant left_over_role to larder_router with inherit false")
-    with router.pinned("cafe", primary=True) as connection, connection.cursor() as cursor:
-        pid = connection.info.backend_pid
-        for statement in LEAVINGS:
-            cursor.execute(statement)
-    with router.pinned("cafe") as connection, connection.cursor() as cursor:
-        cursor.execute(LEFT)
-        assert cursor.fetchall() == [(True, pid)]
+    for primary in (True, False):
+        with router.pinned("cafe", primary=primary) as connection, connection.cursor() as cursor:
+            pid = connection.info.backend_pid
+            for statement in LEAVINGS:
+                if primary or "temporary" not in statement:
+                    cursor.execute(statement)
+        with router.pinned("cafe") as connection, connection.cursor() as cursor:
+            cursor.execute(LEFT)
+            assert cursor.fetchall() == [(True, pid)]
     execute(two[0].dsn, "drop role left_over_role")
 
 
