@@ -20,6 +20,7 @@ from ingestion.errors import LarderError as IngestionError
 from ingestion.registry import spec_of
 from orchestration.cycle import Installation
 from orchestration.moves import build_shard, mover
+from sharding.access.tenants import revoke_access
 from sharding.credentials import write_secret
 from sharding.erasing import control
 from sharding.erasing.control import Erasure
@@ -80,6 +81,8 @@ class Eraser:
 
     def _erase(self, erasure: Erasure, business: Business) -> Erasure:
         catalogue = self.at.catalogue
+        if revoke_access(catalogue, business.id):
+            self.say("its read role is gone")
         for shard in self._shards():
             with closing(connect(shard)) as conn:
                 sweep_landing(conn, shard.schema("raw"))

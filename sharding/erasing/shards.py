@@ -9,6 +9,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from sharding.access.tenants import drop_roles
 from sharding.catalogue import Catalogue
 from sharding.erasing import control
 from sharding.erasing.control import Erasure
@@ -48,6 +49,7 @@ def erase_from_shard(
         if not erasure.removed[part(shard)]:
             return
         _close(conn, shard, business)
+        drop_roles(shard, business)
         stop_capture(conn, shard, business)
         reached("closed")
         follow = build if _has_models(conn, shard) else lambda shard: None

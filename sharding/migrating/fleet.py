@@ -170,7 +170,7 @@ def _migrate(shard: Shard, before: Sequence[str], locks: Locks | None, folder: P
     began = time.monotonic()
 
     def ended(state: State, error: Exception | None = None) -> Outcome:
-        left = shard_drift(shard, folder).missing if state != "unreachable" else before
+        left = () if state == "migrated" else before if state == "unreachable" else shard_drift(shard, folder).missing
         applied = tuple(revision for revision in before if revision not in left)
         said = "" if error is None else error.cause if isinstance(error, LarderError) else _one_line(error)
         return Outcome(shard.name, state, applied, time.monotonic() - began, said)

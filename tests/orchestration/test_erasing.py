@@ -16,6 +16,7 @@ import pytest
 from orchestration.cycle import Scope, run_cycle
 from orchestration.erasing import POINTS, Eraser
 from orchestration.moves import mover
+from sharding.access.tenants import grant_access
 from sharding.credentials import write_secret
 from sharding.errors import LarderError
 from sharding.settings import Settings
@@ -73,6 +74,8 @@ def test_nothing_is_left_and_others_are_as_they_were(shop: Shop, eraser: Eraser,
     assert naming(shop, SECRET) and list(store.files(f"{cafe.id}/"))
     others = list(store.files(f"{diner.id}/"))
 
+    role = grant_access(catalogue, "cafe").role
+
     plan = eraser.plan("cafe")
     assert plan["shard shard_2"]["raw_acme.sales"] == 1 and plan["shard shard_1"]["raw_acme.sales"] == 1
     assert plan["shard shard_1"]["dev_ann.mine"] == 1 and plan["uploads"]["files"] == 1
@@ -84,6 +87,9 @@ def test_nothing_is_left_and_others_are_as_they_were(shop: Shop, eraser: Eraser,
     assert list(store.files(f"{cafe.id}/")) == [] and list(store.files(f"{diner.id}/")) == others
     assert not (settings.secrets_dir / "cafe.token").exists() and not (settings.home / "uploads" / "cafe").exists()
     assert shop.rows(0, SUMS) == [] and [total for _, total in shop.rows(1, SUMS)] == [Decimal("7.2500")]
+    with closing(psycopg2.connect(shop.shards[0].dsn)) as own, own, own.cursor() as cursor:
+        cursor.execute("select count(*) from pg_roles where rolname = %s", (role,))
+        assert cursor.fetchone() == (0,)
     confirmed: dict[str, Any] = json.loads((settings.home / "erasures" / f"business-{cafe.id}.json").read_text())
     assert confirmed["erased"] == "cafe" and confirmed["removed"] == json.loads(json.dumps(done.removed))
     assert confirmed["removed"]["shard shard_2"] == plan["shard shard_2"]
