@@ -15,7 +15,7 @@ from sharding.errors import LarderError
 
 if TYPE_CHECKING:
     from ingestion.blocks import Manifest
-    from orchestration.explain import Account, Amounts, Part
+    from orchestration.explain_account import Account, Amounts, Part
 
 SHORT = 12  # lines of a list that are shown to people unless --all
 
@@ -100,7 +100,7 @@ def _manifests(told: Account) -> dict[UUID, Manifest]:
 
 
 def _show(told: Account, manifests: dict[UUID, Manifest], out: Output, every: bool) -> None:
-    from orchestration.explain import said
+    from orchestration.explain_account import said
 
     sources = _source_names()
     out.say(f"{told.column}: {said(told.number)}")
@@ -126,7 +126,7 @@ def _show(told: Account, manifests: dict[UUID, Manifest], out: Output, every: bo
 
 
 def _show_history(told: Account, out: Output, every: bool) -> None:
-    from orchestration.explain import said
+    from orchestration.explain_account import said
 
     out.say("")
     if told.history is None:
@@ -168,7 +168,7 @@ def _show_blocks(told: Account, manifests: dict[UUID, Manifest], out: Output) ->
 
 
 def _line(part: Part, manifests: dict[UUID, Manifest], sources: dict[int, str]) -> dict[str, Any]:
-    from orchestration.explain import said
+    from orchestration.explain_account import said
 
     versions = sorted((v for v in part.versions if v.key == (part.source_id, part.record)), key=lambda v: v.position)
     last = versions[-1] if versions else None
@@ -247,6 +247,6 @@ def _source_names() -> dict[int, str]:
 
 
 def _total(parts: list[Part], apart: Amounts | None = None) -> Amounts:
-    from orchestration.explain import total
+    from orchestration.explain_account import total
 
     return total([*(part.amounts for part in parts), apart or {}])

@@ -61,7 +61,8 @@ def reproduce(
         if save is not None:
             from orchestration.reproduce_case import pack
 
-            pack(folder, save)
+            seal = pack(folder, save)
+            out.say(f"seal {seal}")
             out.say(f"{save}: block {block_id} and what it depends on; on any machine: larder reproduce {save}")
             return
         builder = None if load_only else _builder
@@ -83,21 +84,10 @@ def reproduce(
 def _gather(block: str, store: str | None, folder: Path) -> UUID:
     """Put the case into `folder`."""
     from ingestion.blocks import BlockStore
-    from orchestration.reproduce_case import CASE, Case, gather, gather_from_store, unpack
+    from orchestration.reproduce_case import gather, gather_from_store, unpack
 
     if Path(block).is_file():
-        opened = folder / "archive"
-        unpack(Path(block), opened)
-        if (opened / CASE).exists():
-            for path in opened.iterdir():
-                path.rename(folder / path.name)
-            return UUID(Case.read(folder).block_id)
-        inside = BlockStore(f"file://{opened}")
-        newest = max((m.block_id for m in inside.manifests()), default=None)
-        if newest is None:
-            raise LarderError(f"{block} holds no block", "you", "larder blocks export --help")
-        gather_from_store(inside, newest, folder)
-        return newest
+        return unpack(Path(block), folder)
     try:
         block_id = UUID(block)
     except ValueError as error:
@@ -106,7 +96,7 @@ def _gather(block: str, store: str | None, folder: Path) -> UUID:
         gather_from_store(BlockStore(store), block_id, folder)
     else:
         context = get_context()
-        gather(context.catalogue, BlockStore(context.settings.block_store), block_id, folder)
+        gather(context.catalogue, context.store, block_id, folder)
     return block_id
 
 

