@@ -248,6 +248,7 @@ begin
             union all
             select 'routine', p.oid::regprocedure::text, p.proowner, s.owner
             from schemas as s inner join pg_proc as p on p.pronamespace = s.oid
+            where p.prorettype <> 'event_trigger'::regtype  -- runs as the administrator, as event triggers do
         )
         select format('alter %s %s owner to %I', owned.kind, owned.name, owned.owner)
         from owned inner join pg_roles as r on r.rolname = owned.owner and r.oid <> owned.has
@@ -348,17 +349,19 @@ begin
         return;
     end if;
     for one in
-        select c.oid::regclass as relation, t.oid is not null as is_there
+        select c.oid::regclass as relation, t.tgenabled
         from {keys}.workspace as w
         inner join pg_namespace as n on n.nspname = w.schema
         inner join pg_class as c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
-        left join pg_trigger as t on t.tgrelid = c.oid and t.tgname = 'hold_quota' and t.tgenabled = 'A'
+        left join pg_trigger as t on t.tgrelid = c.oid and t.tgname = 'hold_quota'
             and t.tgfoid = '{keys}.hold_quota()'::regprocedure and t.tgqual is null and t.tgtype = 20
-        where w.role = session_user and t.oid is null
+        where w.role = session_user and t.tgenabled is distinct from 'A'
     loop
-        execute format(
-            'create or replace trigger hold_quota after insert or update on %s for each statement'
-            || ' execute function {keys}.hold_quota()', one.relation);
+        if one.tgenabled is null then  -- each of these commands calls this function again, which finds less to do
+            execute format(
+                'create or replace trigger hold_quota after insert or update on %s for each statement'
+                || ' execute function {keys}.hold_quota()', one.relation);
+        end if;
         execute format('alter table %s enable always trigger hold_quota', one.relation);
     end loop;
     perform {keys}.require_room(w.schema) from {keys}.workspace as w where w.role = session_user;

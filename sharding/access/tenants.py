@@ -164,8 +164,11 @@ def leave_access(catalogue: Catalogue, business: str | int, left: str | Shard) -
     stays on a server that it shares with the shard where the business is."""
     owner = catalogue.business(business)
     shard = catalogue.shard(left) if isinstance(left, str) else left
-    home = catalogue.shard(owner.shard)
-    drop_roles(shard, owner.id, keep_login=(shard.host, shard.port) == (home.host, home.port))
+    home, record = catalogue.shard(owner.shard), _record(catalogue, owner.id)
+    same_server = (shard.host, shard.port) == (home.host, home.port)
+    drop_roles(shard, owner.id, keep_login=same_server)
+    if same_server and record is not None:
+        _make(catalogue, home, record)  # `drop owned` takes rights on all databases of the server
 
 
 def drop_roles(shard: Shard, business: int, keep_login: bool = False) -> None:
