@@ -56,6 +56,8 @@ class _State:
     busy: bool = False
     began: float | None = None  # of the pass that a worker is at
     over: bool = False
+    told: bool = False  # that it is done
+    gone: bool = False  # it failed as a whole: the next cycle's
     taken: list[Manifest] = field(default_factory=list)
 
     def moment(self) -> float | None:
@@ -252,11 +254,12 @@ class Passes:
     def _came(self, shard: str, not_before: float = 0.0) -> None:
         """Blocks wait for a shard."""
         state = self._states.get(shard)
-        if state is None:
+        if state is None or state.gone:
             return
         if not state.waiting:
             state.waiting, state.since = True, time.monotonic()
-        state.over, state.not_before = False, max(state.not_before, not_before)
+        state.over = state.told = False
+        state.not_before = max(state.not_before, not_before)
 
     def _looked(self, state: _State, ended: ShardBuild | None) -> Iterator[Event]:
         if ended is None and (state.taken or self._builds):
@@ -267,6 +270,7 @@ class Passes:
             return
         self._tried.update(manifest.block_id for manifest in state.taken)
         if ended.state == "failed":
+            state.over = state.gone = True
             failure = Failure(ended.reason, "config", "larder status")
             yield from not_loaded(state.shard, state.taken, self._sources, failure)
         if self._builds:
@@ -297,7 +301,7 @@ class Passes:
         if build.result is not None:
             self._add("build", build.wall_seconds, build.result.cpu_seconds)
         elif build.state == "failed":
-            state.over = True  # gone, or at its deadline: the next cycle's
+            state.over = state.gone = True
         if self._builds or build.state == "failed":
             yield build
 
@@ -317,17 +321,17 @@ class Passes:
 
     def _over(self) -> Iterator[Event]:
         for state in self._states.values():
-            if state.done and not state.over and not self._until.over:
-                state.over = True
+            if state.done and not state.told and not self._until.over:
+                state.over = state.told = True
                 yield ShardDone(state.shard.name)
 
     def _late(self) -> Iterator[Event]:
         """Shards that were not done when the time was over."""
         for state in self._states.values():
-            if state.over:
+            if state.told:
                 continue
             seconds = f"{time.monotonic() - self._started:.0f} s"
-            if self._builds and (state.busy or state.waiting):
+            if self._builds and not state.gone and (state.busy or state.waiting):
                 hangs = state.busy and state not in self._queue
                 reason = "did not answer in" if hangs else "its turn did not come in"
                 yield ShardBuild(state.shard.name, "failed" if hangs else "skipped", f"{reason} {seconds}")
