@@ -7,9 +7,10 @@ from contextlib import closing
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from sharding.access.tenants import carry_access
 from sharding.errors import LarderError
 from sharding.moving import capture
-from sharding.moving.copying import Chunk
+from sharding.moving.copying import Chunk, flush
 from sharding.moving.flip import finish, flip
 from sharding.moving.journal import has_step
 from sharding.moving.layout import moved_tables, relation
@@ -23,6 +24,7 @@ VERIFIED_BACK = "verified at the return"
 
 def change_over(way: Way) -> None:
     """Give the business to the other shard, then compare everything once more."""
+    carry_access(way.journal.catalogue, way.business, way.to)
     capture.start_capture(way.target, way.to, way.business)
     if not way.is_back:
         way.move = way.journal.step(way.move, "flipping", "flipping")
@@ -71,6 +73,7 @@ def roll_forward(way: Way) -> None:
 
 
 def _settle(way: Way, epoch: int) -> None:
+    flush(way.target)
     way.move = way.journal.place(way.move, way.to.name, epoch, None if way.is_back else way.habits.keep)
     way.habits.reached("flipped")
     capture.stop_capture(way.source, way.from_, way.business)

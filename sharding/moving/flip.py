@@ -17,16 +17,16 @@ from psycopg2.extensions import cursor as Cursor
 
 from sharding.errors import LarderError
 from sharding.model import Shard
+from sharding.moving import late
 from sharding.moving.drain import drain, snapshot_of
 from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relation
 
 CAP_SECONDS = 0.25
 BUDGET_SECONDS = 0.15
 """Of the cap, for the gate and the last changes; the rest is for the commits, which cannot be broken off."""
-_LONG_SECONDS = 0.1
+_LONG_SECONDS = 0.05
 _PATIENCE = 600.0
-_NUMBER_GAP = 1_000
-"""Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
+_MANY = 5_000  # changed rows with which a try is given up at once
 _GATE = 19450  # advisory lock class of the write gate
 
 
@@ -128,22 +128,15 @@ def _once(
             cursor.execute("set local lock_timeout = %s", (int(BUDGET_SECONDS * 1000),))
             # A driver that stops here must not keep the writers waiting.
             cursor.execute("set local idle_in_transaction_session_timeout = %s", (int(CAP_SECONDS * 1000),))
-        here.execute("select pg_advisory_xact_lock(%s, %s)", (_GATE, business))
+        # Lost in a crash, it is done again: what was noted here is given up after the new shard has been flushed.
+        into.execute("set local synchronous_commit = off")
+        now, noted, keys = late.close_and_read(here, from_, business, _GATE)
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
-        if _streams(source, from_) != streams:
+        if now != streams:
             raise LarderError(f"a stream came about on {from_.name} just now", "you", "larder business moves")
-        drained = drain(source, into, from_, to, business, tables, there, snapshot_of(here))
-        epoch = _open_there(here, into, from_, to, business)
-        here.execute(
-            sql.SQL("update {} set state = 'out', epoch = %s where business = %s and state = 'active'").format(
-                relation(from_, "keys.route")
-            ),
-            (epoch, business),
-        )
-        if here.rowcount != 1:
-            raise LarderError(
-                f"business {business} does not take writes on {from_.name}", "us", "larder business moves"
-            )
+        if keys > _MANY:
+            raise TooLongError
+        epoch = late.hand_over(here, into, from_, to, business, tables, there, noted)
         still_ours()
         if not in_time():
             raise TooLongError
@@ -152,7 +145,7 @@ def _once(
     reached("closed here")
     target.commit()
     reached("open there")
-    return drained.keys, epoch
+    return keys, epoch
 
 
 def finish(
@@ -213,7 +206,7 @@ def _open_there(
             "insert into {} as c (business, next) values (%s, %s)"
             " on conflict (business) do update set next = greatest(c.next, excluded.next)"
         ).format(relation(to, "keys.counter")),
-        (business, next_number + _NUMBER_GAP),
+        (business, next_number + late.NUMBER_GAP),
     )
     # What was noted there for the way back begins now.
     for table in ("keys.move_change", "keys.move_entry"):
@@ -231,29 +224,24 @@ def _keep_shape(source: Connection, from_: Shard) -> list[MovedTable]:
 
 
 def _wait_for_long_writers(source: Connection, business: int, give_up: float) -> None:
-    """Until no transaction that has run for a while holds the gate: who waits for it lets all others wait behind."""
+    """Until no transaction holds the gate for a while: who waits for it lets all others wait behind."""
+    known = set[str]()
     while True:
         with source, source.cursor() as cursor:
             cursor.execute(
-                """
-                select a.pid, a.application_name, extract(epoch from clock_timestamp() - a.xact_start)::int
-                from pg_locks as l
-                inner join pg_stat_activity as a using (pid)
-                where l.locktype = 'advisory' and l.granted and a.datname = current_database()
-                    and l.classid = %s and l.objid = %s and l.objsubid = 2
-                    and clock_timestamp() - a.xact_start > make_interval(secs => %s)
-                """,
-                (_GATE, business, _LONG_SECONDS),
+                "select virtualtransaction, pid from pg_locks where locktype = 'advisory' and granted"
+                " and database = (select oid from pg_database where datname = current_database())"
+                " and classid = %s and objid = %s and objsubid = 2",
+                (_GATE, business),
             )
-            found = cursor.fetchone()
-        if found is None:
+            holders = dict(cursor.fetchall())
+        known = known & holders.keys() if known else set(holders)
+        if not known:
             return
         if time.monotonic() > give_up:
-            pid, name, seconds = found
-            raise LarderError(
-                f"session {pid} ({name}) has been writing the business for {seconds} s", "us", "larder business moves"
-            )
-        time.sleep(0.05)  # its end is not announced
+            pid = holders[min(known)]
+            raise LarderError(f"session {pid} has kept the business for minutes", "us", "larder business moves")
+        time.sleep(_LONG_SECONDS)  # its end is not announced
 
 
 @contextmanager

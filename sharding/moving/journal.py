@@ -157,10 +157,11 @@ class Journal:
         return move_of(self.catalogue, move.id)
 
     def place_now(self, shard: str, epoch: int) -> None:
-        """Tell the catalogue where the business lives now, and nothing else: writers wait for it."""
+        """Tell the catalogue where the business lives now, and nothing else: writers wait. `place` makes it last."""
         with self._lease.cursor() as cursor:
             cursor.execute(
-                "update control.businesses set shard = %s, epoch = %s where business = %s",
+                "set local synchronous_commit = off;"
+                " update control.businesses set shard = %s, epoch = %s where business = %s",
                 (shard, epoch, self._business.id),
             )
 

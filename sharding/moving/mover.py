@@ -14,6 +14,7 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
+from sharding.access.tenants import leave_access
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.migrate import shard_drift
@@ -246,6 +247,7 @@ class Mover:
             roll_forward(way)
         rows = erase(way.source, way.from_, way.business, way.build)
         capture.stop_capture(way.target, way.to, way.business)
+        leave_access(self.catalogue, way.business, way.from_)
         self.say(f"{rows:,} rows deleted on {way.from_.name}")
         return way.journal.step(way.move, "rolled back", "rolled_back", rows=rows)
 
@@ -263,6 +265,7 @@ class Mover:
         capture.stop_capture(way.source, way.from_, way.business)
         rows = erase(way.source, way.from_, way.business, way.build)
         forget_chunks(way.target, way.to, way.business)
+        leave_access(self.catalogue, way.business, way.from_)
         self.say(f"{rows:,} rows deleted on {way.from_.name}")
         return way.journal.step(way.move, "cleaned up", "done", rows=rows)
 
@@ -276,6 +279,7 @@ class Mover:
         capture.stop_capture(way.target, way.to, way.business)
         indexes.restore(way.target, way.to, way.business, self.habits.workers, way.journal.connect)
         rows = erase(way.target, way.to, way.business, way.build)  # refuses where the business is active
+        leave_access(self.catalogue, way.business, way.to)
         self.say(f"{rows:,} rows deleted on {way.to.name}")
         return way.journal.step(way.move, "given up", "aborted", rows=rows)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -79,7 +80,11 @@ class Town:
     neighbour_source: int
 
     def sql(self, shard: Shard, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(connect(shard)) as connection, connection, connection.cursor() as cursor:
+        with (
+            closing(psycopg2.connect(shard.dsn, options="-c timezone=UTC")) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -119,10 +124,15 @@ class Town:
         query = "select state from keys.route where business = %s"
         return [s.name for s in (self.old, self.new) if self.sql(s, query, BUSINESS) == [("active",)]]
 
+    def sales(self, shard: Shard) -> set[str]:
+        """Natural keys of the business's sales on a shard."""
+        found = self.sql(shard, "select natural_key from keys.sale where source_id = %s", self.source)
+        return {key for (key,) in found}
+
     def traces(self, shard: Shard) -> dict[str, int]:
         """What a move leaves on a shard besides rows: notes, chunks, triggers, routes."""
         counts = {}
-        for table in ("move_change", "move_entry", "move_chunk", "route", "counter"):
+        for table in ("move_change", "move_entry", "move_chunk", "move_index", "route", "counter"):
             [(count,)] = self.sql(shard, f"select count(*) from keys.{table} where business = %s", BUSINESS)
             counts[table] = count
         [(count,)] = self.sql(shard, "select count(*) from pg_trigger where tgname like 'move\\_%%' and %s", True)
@@ -130,16 +140,39 @@ class Town:
 
 
 @pytest.fixture
-def town(
-    other_server: Server, make_shard: Callable[..., Shard], register: Callable[[Shard], Catalogue]
-) -> Iterator[Town]:
+def new_town(
+    other_server: Server, make_shard: Callable[..., Shard], register: Callable[[Shard], Catalogue], control_dsn: str
+) -> Iterator[Callable[[], Town]]:
+    """Makes a town with some sales, in place of the one before."""
+    made: list[str] = []
+
+    def make() -> Town:
+        catalogue = Catalogue(control_dsn)
+        with catalogue.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("truncate control.shards cascade")
+        while made:
+            other_server.drop(made.pop())
+        old = make_shard("old")
+        register(old)
+        made.append(other_server.copy_of("shard"))
+        return settle(catalogue, old, other_server, made[-1])
+
+    yield make
+    for database in made:
+        other_server.drop(database)
+
+
+@pytest.fixture
+def town(new_town: Callable[[], Town]) -> Town:
     """A town with some sales."""
-    old = make_shard("old")
-    catalogue = register(old)
-    at = other_server.instance
-    secret = f"file:{instances.secret_path(at.name, other_server.settings)}"
+    return new_town()
+
+
+def settle(catalogue: Catalogue, old: Shard, other: Server, database: str) -> Town:
+    """Both businesses with sales on the shard `old`, which the catalogue knows, and a shard on the other server."""
+    at = other.instance
+    secret = f"file:{instances.secret_path(at.name, other.settings)}"
     catalogue.add_instance(Instance(at.name, "external", at.host, at.port, at.username, secret))
-    database = other_server.copy_of("shard")
     catalogue.add_shard("new", at.name, database)
     sources = []
     for business, name in ((BUSINESS, "cafe"), (NEIGHBOUR, "bar")):
@@ -149,5 +182,4 @@ def town(
     made.sql(old, "select raw.ensure_stream('till', 'orders', array['$.payment'])")
     made.sell(*(f"a{n:03d}" for n in range(60)))
     made.sell(*(f"a{n:03d}" for n in range(30)), business=NEIGHBOUR)
-    yield made
-    other_server.drop(database)
+    return made

@@ -147,10 +147,12 @@ def test_a_writer_that_stays_delays_the_flip_and_not_others(town: Town) -> None:
             time.sleep(0.8)
             cursor.execute("insert into raw.link values (%s, 'long', 'transaction')", (town.source,))
 
-    writer = threading.Thread(target=stay)
+    writer, flipping = threading.Thread(target=stay), threading.Event()
 
     def begin(point: str) -> None:
         if point == "flipping":
+            flipping.set()
+        elif point == "drained" and flipping.is_set() and not inside.is_set():  # just before the flip stands in line
             writer.start()
             inside.wait()
 
