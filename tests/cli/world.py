@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,10 @@ def shop_world(server: Server, httpserver: HTTPServer, folder: Path) -> Iterator
             catalogue.add_shard(shard.name, shard.instance, shard.database, shard.namespace)
             return catalogue
 
-        yield open_shop(folder, folder, httpserver, get_settings(), make_shard, register)
+        shop = open_shop(folder, folder, httpserver, get_settings(), make_shard, register)
+        transform = replace(shop.installation.transform, deadline=480.0)  # that of an installation
+        shop.installation = replace(shop.installation, transform=transform)
+        yield shop
     get_settings.cache_clear()
     get_context.cache_clear()
     httpserver.clear()
