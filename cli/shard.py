@@ -8,6 +8,8 @@ import typer
 
 from cli.context import get_context
 from cli.output import JsonFlag, Output
+from cli.replica import app as replica_app
+from cli.replica import replica_rows
 from sharding.access.roles import READER
 from sharding.errors import LarderError
 from sharding.migrate import Locks, shard_drift
@@ -19,6 +21,7 @@ from sharding.provision import allow_reader_login
 from sharding.query import read_only
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(replica_app, name="replica")
 
 
 @app.command("list")
@@ -62,7 +65,7 @@ def add(
 
 @app.command()
 def show(name: str, json: JsonFlag = False) -> None:
-    """One shard: where it is, its schema version against this checkout, its size, and who lives there."""
+    """One shard: where it is, its schema version against this checkout, its size, its replicas, and who lives there."""
     context, out = get_context(), Output(json)
     shard = context.catalogue.shard(name)
     drift = shard_drift(shard)
@@ -74,11 +77,16 @@ def show(name: str, json: JsonFlag = False) -> None:
         else f"missing {', '.join(drift.missing) or 'nothing'}"
         f", unknown {', '.join(drift.unknown) or 'none'}, edited {', '.join(drift.edited) or 'none'}",
         "database_mb": round(size / 2**20, 1),
+        "replicas": replica_rows(shard),
         "businesses": ", ".join(business.name for business in context.catalogue.businesses(name)),
     }
     if json:
         out.document(told)
         return
+    for row in told["replicas"]:
+        behind = "" if row["lag_seconds"] is None else f", {row['lag_seconds']} s and {row['lag_bytes']} bytes behind"
+        told[f"replica {row['replica']}"] = f"{row['state']}{behind} {row['message']}".strip()
+    del told["replicas"]
     out.table([{"what": what, "is": value} for what, value in told.items()], empty="")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from sharding.model import Address, Shard
+from sharding.model import ROUTER, Address, Shard
 
 CONNECT_SECONDS = 2
 REST_SECONDS = 5.0
@@ -108,13 +108,13 @@ def lags(shard: Shard, bound: float) -> list[Lag]:
     """How far each replica of the shard's instance is behind, asked now."""
     if not shard.replicas:
         return []
-    with closing(psycopg2.connect(shard.dsn, application_name="larder", connect_timeout=5)) as primary:
+    with closing(psycopg2.connect(shard.as_role(ROUTER).dsn, application_name="larder", connect_timeout=5)) as primary:
         here = position(lambda query: _row(primary, query))
     return [_lag(shard, address, here, bound) for address in shard.replicas]
 
 
 def _lag(shard: Shard, address: Address, here: Position, bound: float) -> Lag:
-    dsn = on_replica(shard, address).dsn
+    dsn = on_replica(shard, address).as_role(ROUTER).dsn
     try:
         with closing(psycopg2.connect(dsn, application_name="larder", connect_timeout=CONNECT_SECONDS)) as replica:
             replays, replayed, replayed_at, system = _row(replica, f"select {REPLAYED}, ({SYSTEM})")

@@ -93,8 +93,9 @@ def test_no_more_rows_than_asked_for(larder: Callable[..., Ran], three: Catalogu
     assert ran.json == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert "shard_1: more than 3 rows, the others are left out" in ran.err
     assert "left out" not in larder("sql", query, "--shard", "shard_1", "--limit", "5").err
-    huge = read_only(three.shard("shard_1"), "select n from generate_series(1, 1000000000) as n", limit=2)
-    assert (huge.rows, huge.cut) == ([(1,), (2,)], True)  # the server does not make the others
+    huge = "select 1 as n from generate_series(1, 100000) as a cross join generate_series(1, 100000) as b"
+    found = read_only(three.shard("shard_1"), huge, limit=2)
+    assert (found.rows, found.cut) == ([(1,), (1,)], True)  # the server does not make the others
 
 
 @pytest.mark.parametrize(
