@@ -44,7 +44,7 @@ PARTS = (
 )
 MANY = 400  # integrations
 FLIPS = 40
-IDS = 500_000
+IDS = 200_000
 ROUNDS = 15
 WAYS = {
     "bare_copy": "bare COPY of payload rows",
