@@ -8,7 +8,6 @@ from psycopg2.extensions import connection as Connection
 from ingestion import drift, index
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.gate import GateClosedError
-from ingestion.gate import GateClosedError
 from ingestion.load import Progress, load_blocks
 from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
