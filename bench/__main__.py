@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.fairness import measure_fairness
+from bench.fairness import rows as rows_of_fairness
 from bench.ids import measure_ids
 from bench.ids import rows as rows_of_ids
 from bench.integrations import PAGE, discovery, parses, reading
@@ -41,6 +43,7 @@ PARTS = (
     "facets",
     "reimport",
     "reproduce",
+    "fairness",
 )
 MANY = 400  # integrations
 FLIPS = 40
@@ -107,6 +110,10 @@ def main() -> None:
         with _home() as home:
             print("… a failing block, on a throwaway shard", file=sys.stderr, flush=True)
             out.table(rows_of_reproductions(measure_reproduce(home)), "larder reproduce")
+    if "fairness" in parts:
+        with _home() as home:
+            print("… a small business beside others", file=sys.stderr, flush=True)
+            out.table(rows_of_fairness(measure_fairness(home)), "a small business's block on its way to the summaries")
     if "facets" in parts:
         facets(out, given.items, given.picture)
 
