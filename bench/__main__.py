@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.access import measure_access
 from bench.fairness import measure_fairness
 from bench.fairness import rows as rows_of_fairness
 from bench.ids import measure_ids
@@ -30,6 +31,7 @@ from bench.shards import rows as rows_of_shards
 from bench.way import measure_way
 from cli.output import Output
 from ingestion.blocks import BlockStore
+from sharding.settings import Settings
 
 PARTS = (
     "loads",
@@ -44,6 +46,7 @@ PARTS = (
     "reimport",
     "reproduce",
     "fairness",
+    "access",
 )
 MANY = 400  # integrations
 FLIPS = 40
@@ -114,6 +117,10 @@ def main() -> None:
         with _home() as home:
             print("… a small business beside others", file=sys.stderr, flush=True)
             out.table(rows_of_fairness(measure_fairness(home)), "a small business's block on its way to the summaries")
+    if "access" in parts:
+        with _home() as home:
+            title = "a mart of 730,000 rows of 50 businesses, read for one"
+            out.table(measure_access(Settings(home=home, control_dsn=None), given.runs), title)
     if "facets" in parts:
         facets(out, given.items, given.picture)
 
