@@ -244,7 +244,9 @@ class Catalogue:
             cursor.execute("select 1 from control.sources where business = %s and name = %s", (owner.id, name))
             if cursor.fetchone():
                 raise LarderError(f"source {owner.name}/{name} exists already", "you", _LIST_SOURCES)
-            source_id = _draw_source(self.shard(owner.shard), owner.id, integration, name, config)
+            source_id = self._write_on_shard(
+                owner.id, lambda shard, far: _draw_source(shard, far, owner.id, integration, name, config)
+            )
             _insert_on(
                 cursor,
                 """
@@ -288,10 +290,12 @@ class Catalogue:
     def set_source_config(self, key: str | int, config: Mapping[str, Any], secret_ref: str | None = None) -> Source:
         """Replace a source's config, and its secret's reference where one is given."""
         source = self.source(key)
-        shard = self.shard(source.shard)
-        with closing(psycopg2.connect(shard.as_role(ROUTER).dsn)) as far, far, far.cursor() as cursor:
+
+        def write(shard: Shard, cursor: psycopg2.extensions.cursor) -> None:
             statement = shard.render("update {keys}.source set config = %s where id = %s")
             cursor.execute(statement, (Json(config), source.id))
+
+        self._write_on_shard(source.business, write)
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(
                 "update control.sources set config = %s, secret_ref = coalesce(%s, secret_ref) where source_id = %s",
@@ -304,6 +308,21 @@ class Catalogue:
         return read_credentials(source.secret_ref, self.home)
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    def _write_on_shard(self, business: int, fn: Callable[[Shard, psycopg2.extensions.cursor], T]) -> T:
+        """Call `fn` on the business's shard, behind the write gate; once more where it moves meanwhile."""
+        from sharding.router import Router  # which needs this module
+
+        router = Router(self)
+
+        def write(connection: Connection) -> T:
+            with connection.cursor() as cursor:
+                return fn(router.shard_of(business), cursor)
+
+        try:
+            return router.run(business, write)
+        finally:
+            router.close()
 
     def _read(self, query: str, parameters: Sequence[Any], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
         with self.connect() as connection, connection.cursor() as cursor:
@@ -369,27 +388,31 @@ def _place(
         )
 
 
-def _draw_source(shard: Shard, business: int, integration: str, name: str, config: Mapping[str, Any]) -> int:
+def _draw_source(
+    shard: Shard,
+    cursor: psycopg2.extensions.cursor,
+    business: int,
+    integration: str,
+    name: str,
+    config: Mapping[str, Any],
+) -> int:
     """The shard's half of a new source: its id. One that a crashed attempt left is taken over."""
-    with closing(psycopg2.connect(shard.as_role(ROUTER).dsn)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            shard.render("select id, integration from {keys}.source where id between %s and %s and name = %s"),
-            (*id_range(business), name),
-        )
-        row = cursor.fetchone()
-        if row and row[1] != integration:
-            raise LarderError(
-                f"{shard.name} knows source {name!r} of this business as {row[1]}", "you", "use another name"
-            )
-        if row:
-            return int(row[0])
-        cursor.execute(
-            shard.render("""
-            insert into {keys}.source (id, integration, name, config)
-            values ({keys}.reserve(%s, 1), %s, %s, %s) returning id
-            """),
-            (business, integration, name, Json(config)),
-        )
-        [(source_id,)] = cursor.fetchall()
-        assert business_of(source_id) == business
-        return int(source_id)
+    cursor.execute(
+        shard.render("select id, integration from {keys}.source where id between %s and %s and name = %s"),
+        (*id_range(business), name),
+    )
+    row = cursor.fetchone()
+    if row and row[1] != integration:
+        raise LarderError(f"{shard.name} knows source {name!r} of this business as {row[1]}", "you", "use another name")
+    if row:
+        return int(row[0])
+    cursor.execute(
+        shard.render("""
+        insert into {keys}.source (id, integration, name, config)
+        values ({keys}.reserve(%s, 1), %s, %s, %s) returning id
+        """),
+        (business, integration, name, Json(config)),
+    )
+    [(source_id,)] = cursor.fetchall()
+    assert business_of(source_id) == business
+    return int(source_id)
