@@ -1,0 +1,223 @@
+"""What is done of a flip while writes wait: two questions to the old shard and one to the new one.
+
+Rows travel as JSON inside these statements, where a COPY of each table would cost four round trips of its own; every
+row that was brought is compared as anywhere else, so nothing that JSON could lose goes unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from sharding.errors import LarderError
+from sharding.model import Shard
+from sharding.moving.layout import Feed, MovedTable, relation
+
+NUMBER_GAP = 1_000
+"""Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Changed rows of a table: their keys and the rows themselves as JSON text, and their digest on the old shard."""
+
+    table: MovedTable
+    keys: str
+    rows: str
+    digest: str
+
+
+def close_and_read(here: Cursor, shard: Shard, business: int, gate: int) -> tuple[int, dict[str, str], int]:
+    """Take the gate, then see what was noted: how many streams there are, table → keys as JSON text, how many keys."""
+    here.execute(
+        sql.SQL(
+            """
+            select pg_advisory_xact_lock({gate}, {business});
+            select
+                (select count(*) from {streams}),
+                array_agg(relation), array_agg(keys::text), coalesce(sum(jsonb_array_length(keys)), 0)
+            from (
+                select relation, jsonb_agg(distinct to_jsonb(key)) as keys
+                from {changes} where business = {business} group by relation
+            ) as noted
+            """
+        ).format(
+            gate=sql.Literal(gate),
+            business=sql.Literal(business),
+            streams=relation(shard, "raw.stream"),
+            changes=relation(shard, "keys.move_change"),
+        )
+    )
+    [(streams, names, keys, count)] = here.fetchall()
+    return int(streams), dict(zip(names or [], keys or [], strict=True)), int(count)
+
+
+def hand_over(
+    here: Cursor,
+    into: Cursor,
+    from_: Shard,
+    to: Shard,
+    business: int,
+    tables: Sequence[MovedTable],
+    target_feeds: Sequence[Feed],
+    noted: Mapping[str, str],
+) -> int:
+    """Bring the noted rows, compare them, close the route here and open it there, in both open transactions. Returns
+    the new epoch.
+
+    Raises:
+        LarderError: turn `us`: a row is not as on the old shard, or a route is not as it must be; neither may commit.
+    """
+    by_name = {table.name: table for table in tables}
+    route, told, parts = _leave(here, from_, business, [(by_name[name], keys) for name, keys in noted.items()])
+    found = _arrive(into, to, business, route, told, parts, {feed.name: feed for feed in target_feeds})
+    for part in parts:
+        if found[part.table.name] != part.digest:
+            raise LarderError(
+                f"{part.table.name}: the last changed rows did not arrive on {to.name} as they were on {from_.name}",
+                "us",
+                "larder business moves",
+            )
+    return int(route[2])
+
+
+def _leave(
+    here: Cursor, shard: Shard, business: int, noted: Sequence[tuple[MovedTable, str]]
+) -> tuple[tuple[Any, ...], Mapping[str, str], list[_Part]]:
+    """Close the route and read everything that goes along, in one statement's time."""
+    reads = [
+        sql.SQL("(select array[{}, json_agg((select row_to_json(one) from (select {}) as one))::text] from {})").format(
+            _digest(table),
+            sql.SQL(", ").join(sql.SQL("here.{}").format(sql.Identifier(name)) for name in table.columns),
+            _rows(table, shard, keys),
+        )
+        for table, keys in noted
+    ]
+    here.execute(
+        sql.SQL(
+            """
+            with closed as (
+                update {route} set state = 'out', epoch = epoch + 1
+                where business = {business} and state = 'active' returning *
+            )
+            select
+                r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next,
+                (
+                    select jsonb_object_agg(relation, entries::text)
+                    from (
+                        select relation, jsonb_agg(distinct entry) as entries
+                        from {entries} where business = {business} group by relation
+                    ) as told
+                ),
+                array[{reads}]::text[]
+            from closed as r inner join {counter} as c using (business)
+            """
+        ).format(
+            route=relation(shard, "keys.route"),
+            counter=relation(shard, "keys.counter"),
+            entries=relation(shard, "keys.move_entry"),
+            business=sql.Literal(business),
+            reads=sql.SQL(", ").join(reads),
+        )
+    )
+    answer = here.fetchone()
+    if answer is None:
+        raise LarderError(f"business {business} does not take writes on {shard.name}", "us", "larder business moves")
+    *route, told, found = answer
+    parts = [
+        _Part(table, keys, rows or "[]", digest) for (table, keys), (digest, rows) in zip(noted, found, strict=True)
+    ]
+    return tuple(route), told or {}, parts
+
+
+def _arrive(
+    into: Cursor,
+    shard: Shard,
+    business: int,
+    route: tuple[Any, ...],
+    told: Mapping[str, str],
+    parts: Sequence[_Part],
+    target_feeds: Mapping[str, Feed],
+) -> dict[str, str]:
+    """Everything that the new shard has to do, in one round trip; table → digest of the rows it now has."""
+    statements: list[sql.Composable] = [
+        sql.SQL("set local session_replication_role = replica")
+    ]  # rows come with what triggers made of them
+    statements += [statement for part in parts for statement in _replaced(part, shard)]
+    statements += [_entries(shard, target_feeds[name], told[name]) for name in told if name in target_feeds]
+    name, display_name, epoch, first_weekday, currency, next_number = route
+    statements += [
+        sql.SQL("set local session_replication_role = origin"),  # models are told that the business is here now
+        sql.SQL(
+            "update {} set state = 'active', name = {}, display_name = {}, epoch = {}, first_weekday = {},"
+            " reporting_currency = {} where business = {} and state = 'arriving'"
+        ).format(
+            relation(shard, "keys.route"),
+            *map(sql.Literal, (name, display_name, epoch, first_weekday, currency, business)),
+        ),
+        sql.SQL(
+            "insert into {} as c (business, next) values ({}, {} + {})"
+            " on conflict (business) do update set next = greatest(c.next, excluded.next)"
+        ).format(relation(shard, "keys.counter"), *map(sql.Literal, (business, next_number, NUMBER_GAP))),
+        # What was noted there for the way back begins now.
+        *(
+            sql.SQL("delete from {} where business = {}").format(relation(shard, table), sql.Literal(business))
+            for table in ("keys.move_change", "keys.move_entry")
+        ),
+        sql.SQL("select array[{}]::text[] from {} where business = {} and state = 'active' and epoch = {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("(select {} from {})").format(_digest(part.table), _rows(part.table, shard, part.keys))
+                for part in parts
+            ),
+            relation(shard, "keys.route"),
+            sql.Literal(business),
+            sql.Literal(epoch),
+        ),
+    ]
+    into.execute(sql.SQL(";\n").join(statements))
+    answer = into.fetchone()
+    if answer is None:
+        raise LarderError(f"{shard.name} does not expect the business {name}", "us", "larder business moves")
+    return {part.table.name: digest for part, digest in zip(parts, answer[0], strict=True)}
+
+
+def _replaced(part: _Part, shard: Shard) -> list[sql.Composed]:
+    at, columns = part.table.at(shard), part.table.column_list
+    return [
+        sql.SQL("delete from {} as there using {} where {}").format(
+            at, _noted(part.keys), part.table.same_key("there", "noted.key")
+        ),
+        sql.SQL("insert into {0} ({1}) select {1} from json_populate_recordset(null::{0}, {2}::json)").format(
+            at, columns, sql.Literal(part.rows)
+        ),
+    ]
+
+
+def _entries(shard: Shard, feed: Feed, entries: str) -> sql.Composed:
+    """What models of the old shard were told, for those of the new one; a feed that it lacks has no reader there."""
+    if not feed.columns:
+        return sql.SQL("insert into {} default values").format(relation(shard, feed.name))
+    columns = sql.SQL(", ").join(map(sql.Identifier, feed.columns))
+    return sql.SQL("insert into {0} ({1}) select {1} from jsonb_populate_recordset(null::{0}, {2}::jsonb)").format(
+        relation(shard, feed.name), columns, sql.Literal(entries)
+    )
+
+
+def _digest(table: MovedTable) -> sql.Composed:
+    return sql.SQL("count(*) || ':' || coalesce(sum(hash_record_extended(row({}), 0)), 0)").format(table.hashed)
+
+
+def _rows(table: MovedTable, shard: Shard, keys: str) -> sql.Composed:
+    return sql.SQL("{} as here inner join {} on {}").format(
+        table.at(shard), _noted(keys), table.same_key("here", "noted.key")
+    )
+
+
+def _noted(keys: str) -> sql.Composed:
+    return sql.SQL(
+        "(select array(select jsonb_array_elements_text(value)) as key from jsonb_array_elements({}::jsonb)) as noted"
+    ).format(sql.Literal(keys))
