@@ -13,7 +13,7 @@ from ingestion import index
 from ingestion.registry import get
 from ingestion.source import secrets_of
 from orchestration.cycle import Installation, Scope, cycle_events
-from orchestration.events import StepCost
+from orchestration.events import StepCost, StepName
 from orchestration.transform import ShardBuild
 from sharding import instances
 from sharding.model import Instance
@@ -23,7 +23,7 @@ from sharding.up import down, up
 SMALL = 10  # orders of the block that is waited for
 BACKLOG_BLOCKS, BACKLOG_ORDERS = 60, 700  # 1.9 MB each: the fresh lane, two passes of it
 DEAD = 20  # sources of the vendor that never answers
-STEPS = ("load", "build")
+STEPS: tuple[StepName, ...] = ("load", "build")
 
 
 @dataclass(frozen=True)

@@ -69,14 +69,12 @@ def status(json: JsonFlag = False) -> None:
 
 def _not_read(context: Context) -> list[dict[str, Any]]:
     """Sources that wait for something else than their time."""
-    from orchestration.cycle import Installation
     from orchestration.standing import standings
 
-    at = Installation.of(context.settings, context.catalogue)
     return [
         {"source": one.source, "state": one.state, "until": one.next_due, "because": one.because,
          "next": one.next_command}
-        for one in standings(at, context.catalogue.sources())
+        for one in standings(context.catalogue, context.clock(), context.catalogue.sources())
         if one.state != "ok"
     ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from ingestion.clock import is_sandbox
 from ingestion.errors import LarderError as IngestionError
 from ingestion.source import check_source
 from orchestration.sources import source_ref
-from orchestration.standing import mended
+from orchestration.standing import mended, standings
 from sharding.errors import LarderError
 from sharding.model import Source
 
@@ -41,12 +41,9 @@ def list_(
     json: JsonFlag = False,
 ) -> None:
     """Sources with their integration, settings and state."""
-    from orchestration.cycle import Installation
-    from orchestration.standing import standings
-
     context = get_context()
     sources = context.catalogue.sources(business)
-    how = standings(Installation.of(context.settings, context.catalogue), sources)
+    how = standings(context.catalogue, context.clock(), sources)
     rows = [
         {**asdict(source), "stands": one.state, "next_due": one.next_due, "because": one.because,
          "next": one.next_command}

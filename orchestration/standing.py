@@ -11,7 +11,6 @@ from ingestion import backoff, index
 from ingestion.errors import LarderError
 from ingestion.registry import spec_of
 from ingestion.run import opens_at
-from orchestration.cycle import Installation
 from sharding.catalogue import Catalogue
 from sharding.model import Source
 
@@ -30,14 +29,14 @@ class Standing:
     next_command: str
 
 
-def standings(at: Installation, sources: Sequence[Source]) -> list[Standing]:
-    """How the sources stand now."""
-    now, ids = at.clock(), [source.id for source in sources]
-    with closing(index.connect(at.catalogue.dsn)) as conn:
+def standings(catalogue: Catalogue, now: datetime, sources: Sequence[Source]) -> list[Standing]:
+    """How the sources stand at `now`, by the vendors' clock."""
+    ids = [source.id for source in sources]
+    with closing(index.connect(catalogue.dsn)) as conn:
         times = index.due_times(conn, ids)
         held = backoff.backoffs(conn, ids)
         breakers = backoff.breakers(conn)
-    pauses = at.catalogue.pauses()
+    pauses = catalogue.pauses()
     found = []
     for source in sources:
         found.append(_standing(source, now, times, held, breakers.get(source.integration), pauses.get(source.id)))
