@@ -172,6 +172,7 @@ def parts_query(
     tables: Mapping[str, Table],
     place: Place,
     keys: str,
+    chosen: Sequence[str],
     again: Sequence[str] = (),
     raw: Mapping[str, str] | None = None,
 ) -> str:
@@ -180,7 +181,7 @@ def parts_query(
     Parameters of the query: arrays `models`, `sources`, `records` and `places` of the parts; with `again` (models that
     are computed from raw) also `versions`. `raw`: relation of a stream's current records → its table of versions.
 
-    Returns rows (place, …columns of the summary); at the real place is what comes from no record.
+    Returns the columns `chosen` of the summary; at the real place is what comes from no record.
     """
     made: list[str] = [
         "larder_part as (select * from unnest(%(models)s::text[], %(sources)s::bigint[], %(records)s::text[],"
@@ -203,12 +204,12 @@ def parts_query(
         if record != "root_key":
             join = f" inner join {keys}.{str(record).removesuffix('_id')} as own on own.id = fact.{record}"
             value = "own.natural_key"
-        chosen = ", ".join(
+        moving = ", ".join(
             f"part.place::{kind} as {column}" if column == place.column else f"fact.{column}"
             for column, kind in table.columns.items()
         )
         made.append(
-            f'"larder_{name}" as (select {chosen} from {fresh.get(table.relation, table.relation)} as fact{join}'
+            f'"larder_{name}" as (select {moving} from {fresh.get(table.relation, table.relation)} as fact{join}'
             f" inner join larder_part as part on part.model = '{name}' and part.source_id = fact.source_id"
             f" and part.record = {value} where fact.{place.column} = {place.value}"
             f" and fact.business_date >= '{place.first}' and fact.business_date < '{place.until}')"
@@ -218,12 +219,12 @@ def parts_query(
         table = tables[name]
         if place.column not in table.columns:
             continue
-        chosen = ", ".join(
+        moving = ", ".join(
             f"place.value::{kind} as {column}" if column == place.column else f"looked_up.{column}"
             for column, kind in table.columns.items()
         )
         made.append(
-            f'"larder_{name}" as (select {chosen} from {table.relation} as looked_up cross join'
+            f'"larder_{name}" as (select {moving} from {table.relation} as looked_up cross join'
             f" (select distinct place as value from larder_part union all select {place.value}) as place"
             f" where looked_up.{place.column} = {place.value})"
         )
@@ -232,7 +233,7 @@ def parts_query(
         code = _quoted(_with(tables[name].code, moved))
         moved[tables[name].relation] = f'"larder_{name}"'
         made.append(f'"larder_{name}" as (\nselect {_typed(tables[name])} from (\n{code}\n) as t\n)')
-    return "with " + ",\n".join(made) + f'\nselect * from "larder_{line.summary}"'
+    return "with " + ",\n".join(made) + f'\nselect {", ".join(chosen)} from "larder_{line.summary}"'
 
 
 def read_tables(cursor: Cursor, relations: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -161,10 +161,6 @@ class Work:
         made anew of these, else read as they are."""
         again = self.again if versions is not None else ()
         tables = {name: node for name, node in self._current().items() if name in self.streams} if again else {}
-        query = parts_query(
-            self.graph, self.line, self.tables, self.place, self.keys, again,
-            {current: self.streams[stream] for stream, current in tables.items()},
-        )  # fmt: skip
         whole = self.place.column == "location_id"
         business = business_of(self.place.value) if whole else 0
         numbers = [make_id(business, _FIRST_PLACE + n) if whole else _FIRST_BUSINESS + n for n in range(len(parts))]
@@ -178,12 +174,12 @@ class Work:
             "day": self.day,
         }
         has_currency = "currency" in self.columns[self.model]
-        chosen = ", ".join([self.place.column, "currency" if has_currency else "''", *self.measures])
-        self.cursor.execute(
-            query.replace('select * from "larder_', f'select {chosen} from "larder_')
-            + f" where {self.dated} = %(day)s",
-            values,
-        )
+        chosen = [self.place.column, "currency" if has_currency else "''", *self.measures]
+        query = parts_query(
+            self.graph, self.line, self.tables, self.place, self.keys, chosen, again,
+            {current: self.streams[stream] for stream, current in tables.items()},
+        )  # fmt: skip
+        self.cursor.execute(f"{query} where {self.dated} = %(day)s", values)
         found: dict[PartKey | None, Sums] = {}
         for at, currency, *amounts in self.cursor.fetchall():
             sums = found.setdefault(of_place.get(at), {})

@@ -18,9 +18,8 @@ from tests.orchestration.shop import INTEGRATION, Shop, write_project
 
 FACT = """
 {{{{ config(unique_key=['source_id', 'natural_key']) }}}}
-select source_id, natural_key, root_key, location_id, business_date, cashier, total
-from {{{{ ref('stg_acme__sales') }}}}
-where {which}
+with sales as (select * from {{{{ ref('stg_acme__sales') }}}})
+select source_id, natural_key, root_key, location_id, business_date, cashier, total from sales where {which}
 """
 MODELS = {
     "staging/acme/stg_acme__sales.sql": """
