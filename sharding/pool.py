@@ -1,7 +1,7 @@
 """A bounded pool of connections to one server: whoever finds none free waits, for some seconds and not for ever.
 
-psycopg2's own pools raise at once when they are empty, hand a dead connection out again, and close a parent's sessions
-after a fork. Connections here are in autocommit: whoever takes one sends `begin` together with its first statement, and
+psycopg2's own pools raise at once when they are empty, hand a dead connection out again, and share a parent's with its
+forks. Connections here are in autocommit: whoever takes one sends `begin` together with its first statement, and
 gives it back outside a transaction and without session state (`RESET`).
 """
 
