@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from uuid import UUID
 
 import typer
@@ -50,6 +51,7 @@ def reproduce(
     Nothing is written to the installation, and nothing secret is taken from it. Exit code 5 where something failed.
     """
     out = Output(json)
+    signal.signal(signal.SIGTERM, _stop)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="larder-case-")))
         began = time.monotonic()
@@ -79,6 +81,11 @@ def reproduce(
             _shell(found.place)
         if found.findings:
             raise typer.Exit(5)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """Who is told to end takes the throwaway along."""
+    raise SystemExit(128 + number)
 
 
 def _gather(block: str, store: str | None, folder: Path) -> UUID:
