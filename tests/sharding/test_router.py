@@ -106,7 +106,7 @@ def test_an_error_that_is_kept_from_the_pin_is_not_taken_for_success(two: tuple[
 
 
 LEAVINGS = (
-    "set statement_timeout = 1",
+    "set statement_timeout = '10min'",
     "create temporary table left_over (n int)",
     "select pg_advisory_lock(1)",
     "prepare left_over as select 1",
