@@ -51,8 +51,9 @@ def measure_reimport(home: Path) -> Freshness:
                 (json.dumps({"since": _SINCE["bench"]}), till.id),
             )
         report = run_cycle(at)
-        if report.failures:
-            raise RuntimeError(report.failures[0][1].cause)
+        # Not its data tests: a history that begins in the middle has refunds of payments that it does not have.
+        for failure in (event.failure for event in (*report.extracted, *report.loaded) if event.failure):
+            raise RuntimeError(failure.cause)
         alone = tuple(_rounds(at, clock, _ROUNDS))
         records = _disturb(at, till.id)
         started = time.monotonic()
