@@ -52,7 +52,8 @@ def measure_reimport(home: Path) -> Freshness:
             )
         report = run_cycle(at)
         # Not its data tests: a history that begins in the middle has refunds of payments that it does not have.
-        for failure in (event.failure for event in (*report.extracted, *report.loaded) if event.failure):
+        failures = [event.failure for event in report.extracted] + [event.failure for event in report.loaded]
+        for failure in filter(None, failures):
             raise RuntimeError(failure.cause)
         alone = tuple(_rounds(at, clock, _ROUNDS))
         records = _disturb(at, till.id)
