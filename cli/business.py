@@ -165,7 +165,7 @@ def _erased_rows(removed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @app.command()
 def move(
-    name: Annotated[str, typer.Argument(help="The business.")],
+    name: Annotated[str | None, typer.Argument(help="The business; left out with --all-from.")] = None,
     to: Annotated[
         str | None, typer.Option(help="The shard it goes to; left out, a move that has begun goes on.")
     ] = None,
@@ -175,10 +175,22 @@ def move(
     abort: Annotated[
         bool, typer.Option("--abort", help="Give up a move before the business has changed over.")
     ] = False,
+    all_from: Annotated[
+        str | None, typer.Option(help="Every business of this shard, one after the other; --to or where there is room.")
+    ] = None,
     keep_days: Annotated[float, typer.Option(min=0, help="How long the way back is kept.")] = 7,
     json: JsonFlag = False,
 ) -> None:
     """Move a business to another shard while it trades. Killed, it goes on where it was when run again."""
+    if all_from is not None:
+        from cli import many
+
+        if name is not None or rollback or finish or abort:
+            raise typer.BadParameter("--all-from takes no business, --rollback, --finish or --abort")
+        many.all_from(all_from, to, dry_run, keep_days, json)
+        return
+    if name is None:
+        raise typer.BadParameter("which business? or --all-from SHARD")
     from orchestration.cycle import Installation
     from orchestration.moves import mover
 

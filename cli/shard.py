@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from cli import many
 from cli.context import get_context
 from cli.output import JsonFlag, Output
 from cli.replica import app as replica_app
@@ -21,6 +22,8 @@ from sharding.provision import allow_reader_login
 from sharding.query import read_only
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(many.split)
+app.command()(many.rebalance)
 app.add_typer(replica_app, name="replica")
 
 

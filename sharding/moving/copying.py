@@ -26,12 +26,16 @@ _SAMPLES = 200  # rows looked at for each edge between chunks
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows of one table with keys in [low, high); None is open, so that no row falls between or beyond chunks."""
+    """Rows of one table with keys in [low, high); None is open, so that no row falls between or beyond chunks.
+
+    `empty`: there were none when it was planned. Those that came since were noted.
+    """
 
     table: MovedTable
     number: int
     low: tuple[str, ...] | None
     high: tuple[str, ...] | None
+    empty: bool = False
 
 
 def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTable, rows: int) -> list[Chunk]:
@@ -42,11 +46,13 @@ def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTab
     with source, source.cursor() as cursor:
         cursor.execute(sql.SQL("select count(*) from {} where {}").format(table.at(shard), table.rows_of(business)))
         [(count,)] = cursor.fetchall()
+        if not count:
+            return [Chunk(table, 0, None, None, empty=True)]
         pieces = _pieces(cursor, shard, table, count, rows)
         keys = [] if pieces < 2 else _sampled(cursor, shard, business, table, count, pieces)
     bounds = list(dict.fromkeys(keys[len(keys) * n // pieces] for n in range(1, pieces))) if keys else []
     edges: list[tuple[str, ...] | None] = [None, *bounds, None]
-    return [Chunk(table, number, *edges[number : number + 2]) for number in range(len(edges) - 1)]
+    return [Chunk(table, number, edges[number], edges[number + 1]) for number in range(len(edges) - 1)]
 
 
 def _pieces(cursor: Cursor, shard: Shard, table: MovedTable, count: int, rows: int) -> int:
@@ -92,12 +98,12 @@ def clear(target: Connection, shard: Shard, business: int, table: MovedTable) ->
 
 
 def journal_chunks(target: Connection, shard: Shard, business: int, chunks: Sequence[Chunk]) -> None:
-    """Write down what is to be copied, once for each table."""
+    """Write down what is to be copied, once for each table; where there is nothing, it is copied already."""
     with target, target.cursor() as cursor:
         for chunk in chunks:
             cursor.execute(
                 sql.SQL(
-                    "insert into {} (business, relation, chunk, low, high) values (%s, %s, %s, %s, %s)"
+                    "insert into {} (business, relation, chunk, low, high, copied_rows) values (%s, %s, %s, %s, %s, %s)"
                     " on conflict do nothing"
                 ).format(relation(shard, "keys.move_chunk")),
                 (
@@ -106,6 +112,7 @@ def journal_chunks(target: Connection, shard: Shard, business: int, chunks: Sequ
                     chunk.number,
                     list(chunk.low) if chunk.low else None,
                     list(chunk.high) if chunk.high else None,
+                    0 if chunk.empty else None,
                 ),
             )
 

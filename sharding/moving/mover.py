@@ -152,6 +152,22 @@ class Mover:
 
         return self._driven(act)
 
+    def book(self, to_shard: str) -> Move:
+        """Write down that the business is to move, where nothing is in the way and it is not on its way already; `move`
+        begins it."""
+
+        def act(journal: Journal, business: Business) -> Move:
+            move = journal.open_move()
+            if move is not None and move.state == "flipped":
+                raise LarderError(
+                    f"the way back of {business.name} to {move.from_shard} is kept until {move.keep_until}",
+                    "you",
+                    f"{journal.again} --finish",
+                )
+            return move or self._begin(journal, business, to_shard)
+
+        return self._driven(act)
+
     def roll_back(self) -> Move:
         """Take the business back to where it came from, with all that was written since."""
 

@@ -19,6 +19,7 @@ from sharding.moving.copying import Chunk, copy_all, copy_chunk
 from sharding.moving.drain import drain, forget_drained, one_snapshot, waiting
 from sharding.moving.journal import Journal, Move, State
 from sharding.moving.layout import MovedTable, feeds, moved_tables, relation
+from sharding.moving.throttle import throttled
 from sharding.moving.verify import Verified, compare, differing_marts
 
 _FEW = 500  # changed rows that a flip may bring
@@ -138,12 +139,14 @@ def copy(way: Way) -> None:
     habits.reached("noting changes")
     tables = way.tables()
     known = {chunk.table.name for chunk, _ in copying.journaled(way.target, way.to, way.business, tables)}
+    planned = []
     for table in tables:
         if table.name in late or table.name not in known:
-            forget_chunks(way.target, way.to, way.business, table)
-            copying.clear(way.target, way.to, way.business, table)
-            chunks = copying.plan_chunks(way.source, way.from_, way.business, table, habits.chunk_rows)
-            copying.journal_chunks(way.target, way.to, way.business, chunks)
+            if table.name in known:
+                forget_chunks(way.target, way.to, way.business, table)
+                copying.clear(way.target, way.to, way.business, table)
+            planned += copying.plan_chunks(way.source, way.from_, way.business, table, habits.chunk_rows)
+    copying.journal_chunks(way.target, way.to, way.business, planned)
     chunks = [chunk for chunk, done in copying.journaled(way.target, way.to, way.business, tables) if not done]
     copied = [0]
 
@@ -153,17 +156,22 @@ def copy(way: Way) -> None:
 
     large = dict.fromkeys(chunk.table.name for chunk in chunks if chunk.number)  # of several chunks
     indexes.defer(way.target, way.to, way.business, large)
-    copy_all(way.from_, way.to, way.business, chunks, habits.workers, done, way.journal.connect)
+    with throttled(way.from_, way.to) as throttle:
+        copy_all(way.from_, way.to, way.business, chunks, habits.workers, done, way.journal.connect, throttle.breath)
+    if throttle.waited:
+        habits.say(f"waited {throttle.waited:.1f} s for others")
     habits.reached("rows copied")
     indexes.restore(way.target, way.to, way.business, habits.workers, way.journal.connect)
     with way.target, way.target.cursor() as cursor:
-        for table in tables:
-            cursor.execute(sql.SQL("analyze {}").format(table.at(way.to)))
+        for name in dict.fromkeys(chunk.table.name for chunk in chunks):
+            cursor.execute(sql.SQL("analyze {}").format(relation(way.to, name)))
     seconds = round(time.monotonic() - began, 3)
     habits.say(f"{copied[0]:,} rows in {seconds:.1f} s")
     _publish(way, tables)
     habits.reached("models told")
-    way.move = way.journal.step(way.move, "copied", "catching_up", rows=copied[0], seconds=seconds)
+    way.move = way.journal.step(
+        way.move, "copied", "catching_up", rows=copied[0], seconds=seconds, waited=round(throttle.waited, 3)
+    )
 
 
 def make_room(way: Way) -> None:
