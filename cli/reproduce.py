@@ -67,9 +67,9 @@ def reproduce(
             out.say(f"seal {seal}")
             out.say(f"{save}: block {block_id} and what it depends on; on any machine: larder reproduce {save}")
             return
+        warm.join()  # two threads may not import the same package at once
         builder = None if load_only else _builder
         found = _reproduce(folder, builder, model or [], gathered)
-        warm.join()
         stack.callback(_end, found.place, keep, out)
         if json:
             out.document(_document(found))
@@ -108,7 +108,7 @@ def _gather(block: str, store: str | None, folder: Path) -> UUID:
 
 
 def _warm_up(load_only: bool) -> None:
-    """Imports that take seconds, while Postgres starts."""
+    """Imports that take seconds, while the case is read."""
     from orchestration.reproduce import warm_up
 
     warm_up()
