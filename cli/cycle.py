@@ -23,6 +23,7 @@ def cycle(
     """Extract, load and build whatever is due. One source's or shard's failure stops no other."""
     from cli.report_cycle import print_report, watched
     from orchestration.cycle import Installation, Scope, due, run_cycle
+    from orchestration.moves import tend
     from sharding.errors import LarderError
 
     context, out = get_context(), Output(as_json)
@@ -37,6 +38,8 @@ def cycle(
     )
     if record and (shard or business or force):
         raise LarderError("--record runs the whole cycle and takes no selection", "you", "larder cycle --record")
+    for done in tend(at):
+        out.say(str(done))
     if record:
         from orchestration.record import record_cycle
 

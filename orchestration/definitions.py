@@ -15,7 +15,7 @@ from orchestration.jobs import (
     nightly_verification,
 )
 from orchestration.manifest import load_manifest
-from orchestration.move_job import move_business_job
+from orchestration.move_job import move_business_job, moves_to_tend, stage_assets
 from orchestration.project import project_dir
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
@@ -31,9 +31,15 @@ checks = reconcile_checks(graph)
 jobs = make_jobs(graph, checks)
 
 defs = dg.Definitions(
-    assets=[*graph.external, cycle_assets(graph)],
+    assets=[*graph.external, cycle_assets(graph), *stage_assets()],
     asset_checks=checks,
     jobs=[*jobs, move_business_job],
-    schedules=[every_ten_minutes, housekeeping(graph), nightly_verification(), *daily_reconciliation(jobs)],
+    schedules=[
+        every_ten_minutes,
+        moves_to_tend,
+        housekeeping(graph),
+        nightly_verification(),
+        *daily_reconciliation(jobs),
+    ],
     resources={"larder": Larder(within=settings.shard_deadline)},
 )

@@ -130,6 +130,8 @@ def test_marts_that_differ_block_the_flip(town: Town) -> None:
         town.sql(shard, "create table marts.fct_sale (sale_id bigint, location_id bigint, net numeric)")
         town.sql(shard, "insert into marts.fct_sale values (1, %s, %s)", town.source, amount)
         town.sql(shard, "create schema if not exists meta; create table meta.mark as select 'fct_sale' as model")
+        town.sql(shard, "grant usage on schema marts, meta to larder_mover")
+        town.sql(shard, "grant select on marts.fct_sale, meta.mark to larder_mover")
     with pytest.raises(LarderError, match="marts differ on old and new, such as fct_sale: 1 rows each"):
         town.mover().move("new")
     assert town.owners() == ["old"]
