@@ -25,6 +25,7 @@ from reconcile.reader import ReceiptError
 from reconcile.run import Reconciliation
 from reconcile.run import run as reconcile
 from reconcile.told import differences
+from sharding.model import INSPECTOR
 
 SHOWN_DIFFERENCES = 20
 AD_HOC = "__ASSET_JOB"  # the job of assets that a person materializes in the UI
@@ -154,7 +155,9 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
             for business in at.catalogue.businesses(shard.name):
                 sources = at.catalogue.sources(business.name)
                 try:
-                    results.append(reconcile(business.name, sources, shard, at.store.url, at.clock()))
+                    results.append(
+                        reconcile(business.name, sources, shard.as_role(INSPECTOR), at.store.url, at.clock())
+                    )
                 except ReceiptError as error:
                     untold[business.name] = str(error)
             unequal = [r.business for r in results if not r.equal] + list(untold)

@@ -21,7 +21,6 @@ from reconcile import compare
 from reconcile.compare import Cell, LedgerProblem, RawDifference, Sums
 from reconcile.model import Receipts, Sites
 from reconcile.reader import Folded, ReceiptError, StoredBlock, StreamRules, fold, instant, stored_blocks
-from sharding.model import INSPECTOR
 
 INTEGRATIONS = Path(__file__).parent.parent / "ingestion" / "integrations"
 DATA = "data"  # files and databases: their streams are their sources' own
@@ -158,7 +157,7 @@ def run(
     Args:
         business: its name, for the report.
         sources: all its sources.
-        shard: the shard it lives on.
+        shard: the shard it lives on, by a role that may read it.
         store_url: fsspec URL of the block store.
         now: the vendors' clock, up to which an open punch counts.
 
@@ -171,7 +170,7 @@ def run(
     for stored in stored_blocks(store_url, sources[0].business if sources else None):
         blocks[stored.source_id].append(stored)
     # One snapshot for all sides: a cycle that commits meanwhile cannot show as a difference.
-    with psycopg2.connect(shard.as_role(INSPECTOR).dsn) as connection:
+    with psycopg2.connect(shard.dsn) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             _check_built(cursor, shard)
