@@ -20,7 +20,7 @@ from bench.loads import BUSINESS, make_blocks, measure, median, server
 from bench.measure import Cost
 from bench.migrations import BUILD_SECONDS, measure_migrations
 from bench.migrations import rows as rows_of_migrations
-from bench.moves import measure_moves
+from bench.moves import measure_moves, search
 from bench.moves import rows as rows_of_moves
 from bench.reimport import measure_reimport
 from bench.reimport import rows as rows_of_reimport
@@ -68,6 +68,8 @@ def main() -> None:
     sizes = "sale items that summaries are measured on, such as 1M,10M,20M (default: 1M,10M)"
     options.add_argument("--items", type=_sizes, default=[1_000_000, 10_000_000], help=sizes)
     options.add_argument("--moved", type=int, default=500_000, help="sales that move (default: %(default)s)")
+    searched = "instead of moving: the copy with one setting after the other changed"
+    options.add_argument("--search", action="store_true", help=searched)
     options.add_argument("--picture", action="store_true", help="also write docs/changed-facets-cost.svg")
     given = options.parse_args()
     out = Output()
@@ -94,7 +96,10 @@ def main() -> None:
             print("… pins", file=sys.stderr, flush=True)
             title = f"a transaction that reads one row; medians of rounds of {ROUND}"
             out.table(rows_of_router(measure_router(home, ROUNDS)), title)
-    if "moves" in parts:
+    if "moves" in parts and given.search:
+        with _home() as home:
+            out.table(search(home, given.moved), f"{given.moved:,} sales copied; one setting after the other changed")
+    elif "moves" in parts:
         with _home() as home:
             print("… a business on its way", file=sys.stderr, flush=True)
             measured = measure_moves(home, given.moved, FLIPS)

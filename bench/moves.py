@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
@@ -17,6 +18,7 @@ from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
 from sharding.moving.copying import CHUNK_ROWS, Chunk, connect, plan_chunks
+from sharding.moving.indexes import MEMORY
 from sharding.moving.journal import moves, steps
 from sharding.moving.layout import MovedTable, moved_tables
 from sharding.moving.mover import Mover
@@ -46,6 +48,32 @@ heads as (
 insert into keys.sale (id, parent_id, source_id, natural_key)
 select sale, {source}, {source}, '{prefix}' || n from numbered
 """
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """How a bulk phase is run. `wal`: max_wal_size of the new shard's server."""
+
+    workers: int = 2
+    chunk_rows: int = CHUNK_ROWS
+    memory: str = MEMORY
+    makers: int = 0
+    synchronous: bool = False
+    wal: str = "2GB"
+
+
+USUAL = Bulk()
+TRIED = (
+    USUAL,
+    replace(USUAL, synchronous=True),
+    *(replace(USUAL, workers=workers) for workers in (1, 3, 4)),
+    *(replace(USUAL, chunk_rows=rows) for rows in (20_000, 50_000, 1_000_000)),
+    *(replace(USUAL, memory=memory) for memory in ("16MB", "64MB", "1GB")),
+    replace(USUAL, makers=2),
+    *(replace(USUAL, wal=wal) for wal in ("512MB", "8GB")),
+    USUAL,
+)
+"""One thing at a time is changed; the usual comes first and last, so that the machine's own mood is seen."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,26 @@ def measure_moves(home: Path, rows: int, flips: int) -> Moves:
             instances.remove(name, settings)
 
 
+def search(home: Path, rows: int) -> list[dict[str, object]]:
+    """Copy the same rows with each setting of `TRIED`, into tables that are dropped again, as a table."""
+    settings = Settings(home=home, control_dsn=None)
+    try:
+        town = _Town(settings, rows)
+        found = []
+        for bulk in TRIED:
+            with closing(psycopg2.connect(town.new.dsn)) as conn, conn.cursor() as cursor:
+                conn.autocommit = True
+                cursor.execute("alter system set max_wal_size = %s", (bulk.wal,))
+                cursor.execute("select pg_reload_conf()")
+                cursor.execute("checkpoint")
+            seconds = town.parallel_copy(town.old, town.new, shared=False, bulk=bulk)
+            found.append({**asdict(bulk), "seconds": round(seconds, 2)})
+        return found
+    finally:
+        for name in instances.known(settings):
+            instances.remove(name, settings)
+
+
 class _Town:
     def __init__(self, settings: Settings, rows: int) -> None:
         control = instances.start("control", settings)
@@ -146,7 +194,7 @@ class _Town:
             for table in self.tables():
                 cursor.execute(sql.SQL("vacuum analyze {}").format(table.at(shard)))
 
-    def parallel_copy(self, from_: Shard, to: Shard, *, shared: bool) -> float:
+    def parallel_copy(self, from_: Shard, to: Shard, *, shared: bool, bulk: Bulk = USUAL) -> float:
         """The peer: binary COPY of ranges of keys over two connections, nothing journaled and nothing captured, commits
         that do not wait. Into tables without an index, which are made afterwards, also two at a time; where others
         live (`shared`) into tables with their rows and indexes."""
@@ -165,19 +213,19 @@ class _Town:
                     )
         began = time.monotonic()
         with closing(connect(from_)) as source:
-            chunks = [c for table in tables for c in plan_chunks(source, from_, BUSINESS, table, CHUNK_ROWS)]
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda chunk: self._copy(from_, to, chunk), chunks))
+            chunks = [c for table in tables for c in plan_chunks(source, from_, BUSINESS, table, bulk.chunk_rows)]
+        with ThreadPoolExecutor(bulk.workers) as pool:
+            list(pool.map(lambda chunk: self._copy(from_, to, chunk, bulk), chunks))
             if not shared:
-                list(pool.map(lambda index: self._index(to, *index), self._indexes(to)))
+                list(pool.map(lambda index: self._index(to, bulk, *index), self._indexes(to)))
             list(pool.map(lambda table: self._analyze(to, table), tables))
         taken = time.monotonic() - began
         self._drop(to)
         return taken
 
-    def _copy(self, from_: Shard, to: Shard, chunk: Chunk) -> None:
+    def _copy(self, from_: Shard, to: Shard, chunk: Chunk, bulk: Bulk) -> None:
         with _on(from_) as source, _on(to) as target, target.cursor() as cursor:
-            cursor.execute("set local synchronous_commit = off")
+            cursor.execute(f"set local synchronous_commit = {'on' if bulk.synchronous else 'off'}")
             query = sql.SQL("select {} from {} where {}").format(
                 chunk.table.column_list,
                 chunk.table.at(from_),
@@ -194,11 +242,11 @@ class _Town:
             )
             return cursor.fetchall()
 
-    def _index(self, to: Shard, name: str, definition: str) -> None:
+    def _index(self, to: Shard, bulk: Bulk, name: str, definition: str) -> None:
         what, _, using = definition.partition(" USING ")
         with _on(to) as conn, conn.cursor() as cursor:
-            cursor.execute("set local maintenance_work_mem = '256MB'")
-            cursor.execute("set local max_parallel_maintenance_workers = 0")
+            cursor.execute(f"set local maintenance_work_mem = '{bulk.memory}'")
+            cursor.execute(f"set local max_parallel_maintenance_workers = {bulk.makers}")
             cursor.execute(
                 sql.SQL("create {} on {} using " + using).format(
                     sql.SQL("unique index" if "UNIQUE" in what else "index"), _copy_of(name)
