@@ -87,7 +87,8 @@ class Builder(DbtProject):
         if error is None:
             undone = [f"{node.name}+" for node in nodes if node.status not in GOOD]  # of no table there is a test
             words = _chosen(select, (*exclude, *undone))
-            tests, error = self._dbt(target, ["test", "--exclude-resource-type", "unit_test", *words], None)
+            only = ["--exclude-resource-type", "unit_test", "--indirect-selection", "cautious"]  # all it reads is built
+            tests, error = self._dbt(target, ["test", *only, *words], None)
             nodes += tests
         if error is not None:
             raise LarderError(f"dbt does not run: {error}", "us", "dbt parse")
