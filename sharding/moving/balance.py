@@ -9,7 +9,7 @@ from sharding.errors import LarderError
 from sharding.moving.plan import Weight
 
 TOLERANCE = 0.1
-"""Of the average shard: how much heavier one may be than another before something is moved."""
+"""Of the average shard: what a move has to gain."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def halved(weights: Sequence[Weight], shard: str, to: str) -> list[Step]:
 
 
 def balanced(weights: Sequence[Weight], shards: Sequence[str], tolerance: float = TOLERANCE) -> list[Step]:
-    """Moves from the heaviest to the lightest shard, one after the other, while each brings the two closer together and
-    they are further apart than `tolerance` of the average; a business moves once at most."""
+    """Moves from the heaviest to the lightest shard, one after the other, while each brings these two closer together
+    by more than `tolerance` of the average; a business moves once at most."""
     if len(shards) < 2:
         return []
     share = shares(weights)
@@ -84,8 +84,9 @@ def balanced(weights: Sequence[Weight], shards: Sequence[str], tolerance: float 
         heavy = max(loads, key=lambda name: (loads[name], name))
         light = min(loads, key=lambda name: (loads[name], name))
         gap = loads[heavy] - loads[light]
-        fitting = [w for w in left.values() if w.shard == heavy and 0 < share[w.business.name] < gap]
-        if gap <= tolerance / len(loads) or not fitting:
+        closer = gap - tolerance / len(loads)
+        fitting = [w for w in left.values() if w.shard == heavy and abs(gap - 2 * share[w.business.name]) < closer]
+        if not fitting:
             return steps
         # What halves the gap best; of equals the one with less to copy.
         best = min(

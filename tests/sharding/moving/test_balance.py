@@ -54,6 +54,8 @@ def test_what_is_balanced_stays() -> None:
     assert balanced([weight("x", "a", 50, 0), weight("y", "b", 50, 0)], ["a", "b"]) == []
     assert balanced([weight("x", "a", 50, 0)], ["a"]) == []
     assert balanced([weight("x", "a", 100, 0)], ["a", "b"]) == [], "one that only changes sides helps nobody"
+    three = [weight(name, "a", 0, 0) for name in "xyz"]
+    assert len(balanced(three, ["a", "b"])) == 1, "nor does a second third"
 
 
 def test_what_helps_most_moves_first() -> None:
