@@ -216,3 +216,67 @@ def test_what_is_in_the_way_is_said_before_anything_is_done(town: Town, spoil: s
 
 def test_every_point_is_a_point() -> None:
     assert len(set(mover.POINTS)) == len(mover.POINTS)
+
+
+MANY = """
+do $many$
+declare
+    files bigint := keys.reserve({b}, 1);
+    rota bigint := keys.reserve({b}, 1);
+    place bigint := keys.reserve({b}, 1);
+    cafe bigint := keys.reserve({b}, 1);
+begin
+    perform keys.write_gate({b});
+    insert into keys.source (id, integration, name) values (files, 'data', 'sheets'), (rota, 'rota', 'rota');
+    insert into keys.source_location (id, parent_id, source_id, natural_key) values (place, rota, rota, 'l1');
+    insert into keys.location (id, parent_id, name) values (cafe, keys.make_id({b}, 0), 'Cafe');
+    insert into keys.location_map (source_location_id, location_id, rule, decided_by)
+    values (place, cafe, 'itself', 'test');
+    insert into keys.location_setting (location_id, timezone, decided_by) values (cafe, 'Europe/Kyiv', 'test');
+    insert into raw_data.guests (version_id, source_id, natural_key, operation, modified_at, observed_at, generation,
+        ordinal, hash, payload)
+    select keys.reserve({b}, 1), files, 'g' || n, 'U', now(), now(), 1, n, gen_random_uuid(),
+        jsonb_build_object('n', n::numeric / 7, 'text', 'Ї “q” \\\\ 🍕')
+    from generate_series(1, 50) as n;
+    insert into raw.loaded_blocks (block_id, source_id, stream, observed_at, records, versions, unchanged, superseded,
+        quarantined)
+    values (gen_random_uuid(), files, 'guests', now(), 51, 50, 0, 0, 1);
+    insert into raw.quarantine (quarantine_id, block_id, generation, ordinal, source_id, stream, observed_at, reason,
+        detail, payload_text)
+    values (keys.reserve({b}, 1), gen_random_uuid(), 1, 51, files, 'guests', now(), 'bad_row', 'no date', '"x');
+    insert into raw.complete_window (source_id, stream, observed_at, block_id)
+    values (files, 'guests', now(), gen_random_uuid());
+    insert into raw.read_through values (rota, 'shifts', now());
+end $many$
+"""
+
+
+def test_a_business_with_many_vendors_and_tables_of_its_own(town: Town) -> None:
+    """Files with a table that no integration declares, maps, settings, quarantine, ledger; and another shard's schema
+    that has none of these streams. What the control database knows of its sources stays theirs."""
+    for stream in ("guests", "definitions"):
+        town.sql(town.old, "select raw.ensure_stream('data', %s)", stream)
+    town.sql(town.old, MANY.format(b=BUSINESS))
+    with town.catalogue.connect() as conn, conn.cursor() as cursor:
+        cursor.execute(
+            "insert into control.shapes values (%s, 'orders', '{}')"
+            " returning (select count(*) from control.sources where business = %s)",
+            (town.source, BUSINESS),
+        )
+        ((sources,),) = cursor.fetchall()
+    before = town.rows(town.old)
+    assert {
+        "raw_data.guests", "raw.quarantine", "raw.loaded_blocks", "raw.read_through", "raw.complete_window",
+        "keys.location_map", "keys.location_setting", "keys.location", "keys.source_location",
+    } <= before.keys()  # fmt: skip
+    assert town.mover().move("new").state == "flipped"
+    assert town.rows(town.new) == before
+    town.sell("after")
+    moved = town.rows(town.new)
+    assert town.mover().roll_back().state == "rolled_back"
+    assert town.rows(town.old) == moved and town.rows(town.new) == {}
+    with town.catalogue.connect() as conn, conn.cursor() as cursor:
+        cursor.execute("select count(*) from control.shapes where source_id = %s", (town.source,))
+        assert cursor.fetchall() == [(1,)]
+        cursor.execute("select count(*) from control.sources where business = %s", (BUSINESS,))
+        assert cursor.fetchall() == [(sources,)]
