@@ -6,6 +6,7 @@ Needs no running database: where no catalogue answers, every integration is show
 import dagster as dg
 
 from orchestration.assets import cycle_assets, reconcile_checks
+from orchestration.by_shard import by_shard
 from orchestration.installation import Larder, configured_integrations
 from orchestration.jobs import (
     daily_reconciliation,
@@ -29,13 +30,14 @@ graph = build_graph(
 )
 checks = reconcile_checks(graph)
 jobs = make_jobs(graph, checks)
+celery = by_shard(graph, settings)
 
 defs = dg.Definitions(
     assets=[*graph.external, cycle_assets(graph), *stage_assets()],
     asset_checks=checks,
-    jobs=[*jobs, move_business_job],
+    jobs=[*jobs, move_business_job, *([celery.job] if celery else [])],
     schedules=[
-        every_ten_minutes,
+        celery.schedule if celery else every_ten_minutes,
         moves_to_tend,
         housekeeping(graph),
         nightly_verification(),

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     shard_deadline: float = 480.0
     """Seconds a shard's build may take before it is ended; below the ten minutes between two cycles."""
 
+    celery_broker: SecretStr = SecretStr("")
+    """Broker of Celery workers on other machines (docs/scale.md), such as `amqp://…` or `redis://…`. Default: none."""
+
     pool_size: int = 8
     """Connections that a process keeps to one server at most, of each kind: primary and replica."""
 
