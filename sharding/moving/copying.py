@@ -17,7 +17,7 @@ from sharding.model import MOVER, Shard
 from sharding.moving.layout import MovedTable, relation
 from sharding.moving.pipe import transfer
 
-CHUNK_ROWS = 200_000
+CHUNK_ROWS = 100_000
 CHUNK_BYTES = 64 * 2**20
 """A chunk has no more of either: it is what a kill makes lose, and what a repair copies anew."""
 _EXACTLY = 100_000  # rows of a table up to which chunks are cut by counting instead of by a sample
@@ -28,14 +28,14 @@ _SAMPLES = 200  # rows looked at for each edge between chunks
 class Chunk:
     """Rows of one table with keys in [low, high); None is open, so that no row falls between or beyond chunks.
 
-    `empty`: there were none when it was planned. Those that came since were noted.
+    `rows`: about how many there were when it was planned. Where there were none, those that came since were noted.
     """
 
     table: MovedTable
     number: int
     low: tuple[str, ...] | None
     high: tuple[str, ...] | None
-    empty: bool = False
+    rows: int | None = None
 
 
 def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTable, rows: int) -> list[Chunk]:
@@ -47,12 +47,15 @@ def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTab
         cursor.execute(sql.SQL("select count(*) from {} where {}").format(table.at(shard), table.rows_of(business)))
         [(count,)] = cursor.fetchall()
         if not count:
-            return [Chunk(table, 0, None, None, empty=True)]
+            return [Chunk(table, 0, None, None, 0)]
         pieces = _pieces(cursor, shard, table, count, rows)
         keys = [] if pieces < 2 else _sampled(cursor, shard, business, table, count, pieces)
     bounds = list(dict.fromkeys(keys[len(keys) * n // pieces] for n in range(1, pieces))) if keys else []
     edges: list[tuple[str, ...] | None] = [None, *bounds, None]
-    return [Chunk(table, number, edges[number], edges[number + 1]) for number in range(len(edges) - 1)]
+    return [
+        Chunk(table, number, edges[number], edges[number + 1], count // (len(edges) - 1))
+        for number in range(len(edges) - 1)
+    ]
 
 
 def _pieces(cursor: Cursor, shard: Shard, table: MovedTable, count: int, rows: int) -> int:
@@ -112,7 +115,7 @@ def journal_chunks(target: Connection, shard: Shard, business: int, chunks: Sequ
                     chunk.number,
                     list(chunk.low) if chunk.low else None,
                     list(chunk.high) if chunk.high else None,
-                    0 if chunk.empty else None,
+                    0 if chunk.rows == 0 else None,
                 ),
             )
 

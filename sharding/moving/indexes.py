@@ -22,6 +22,7 @@ from sharding.moving.copying import side_by_side
 from sharding.moving.layout import relation
 
 MEMORY = "256MB"  # for each index while it is made
+WORTH_ROWS = 20_000  # from so many rows on a table's indexes are worth the dropping
 _GIVE_WAY_SECONDS = 5.0  # how long a table's readers are asked for it; then it keeps its indexes
 
 

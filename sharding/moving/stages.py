@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -154,7 +155,10 @@ def copy(way: Way) -> None:
         copied[0] += rows
         habits.reached("a chunk copied")
 
-    large = dict.fromkeys(chunk.table.name for chunk in chunks if chunk.number)  # of several chunks
+    sizes = Counter[str]()
+    for chunk in planned:
+        sizes[chunk.table.name] += chunk.rows or 0
+    large = [name for name, rows in sizes.items() if rows >= min(indexes.WORTH_ROWS, habits.chunk_rows)]
     indexes.defer(way.target, way.to, way.business, large)
     with throttled(way.from_, way.to) as throttle:
         copy_all(way.from_, way.to, way.business, chunks, habits.workers, done, way.journal.connect, throttle.breath)
