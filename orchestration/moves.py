@@ -16,7 +16,8 @@ from orchestration.transform import LEASED, connect, target_of
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving.journal import Move, moves
-from sharding.moving.mover import KEEP, PATIENCE, Mover, Rest
+from sharding.moving.mover import KEEP, Mover, Rest
+from sharding.moving.persistence import PATIENCE
 
 _PATIENCE = 1800.0
 _TICK_PATIENCE = 2.0  # a tick that finds a server away looks again at the next one

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Literal
 
-import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
@@ -24,6 +21,7 @@ from sharding.moving.changeover import VERIFIED, change_over, roll_forward
 from sharding.moving.erase import erase
 from sharding.moving.journal import FINISHED, Journal, Move, move_of, moves, steps
 from sharding.moving.layout import moved_tables
+from sharding.moving.persistence import PATIENCE, is_lost, one_line, persistently
 from sharding.moving.stages import (
     Build,
     Habits,
@@ -38,10 +36,6 @@ from sharding.moving.stages import (
 )
 
 KEEP = timedelta(days=7)
-PATIENCE = 60.0
-"""Seconds that a driver waits for servers that do not answer, before it gives up; another can go on later."""
-_INTERRUPTIONS = 20
-_GOING_AWAY = ("57P01", "57P02", "57P03", "57P05", "25P03")  # shut down, crashed, starting; idle for too long
 POINTS = (
     "expected there", "noting changes", "a chunk copied", "rows copied", "models told", "drained", "compared",
     "flipping", "both open", "closed here", "open there", "catalogue told", "flipped",
@@ -303,18 +297,23 @@ class Mover:
 
     def _driven(self, act: Callable[[Journal, Business], Move]) -> Move:
         """Act as the only driver. Where a server goes away meanwhile, wait until all answer and go on."""
-        for interruption in count(1):
-            try:
-                business = self.catalogue.business(self.name)
-                with Journal.driving(self.catalogue, business) as journal:
-                    if self._began is not None and (move := move_of(self.catalogue, self._began)).state in FINISHED:
-                        return move  # its end was written, and the answer to that was lost
-                    return act(journal, self.catalogue.business(business.id))
-            except psycopg2.Error as error:
-                if not is_lost(error) or interruption == _INTERRUPTIONS:
-                    raise
-                self._wait_for_servers(error)
-        raise AssertionError("not reached")
+
+        def as_driver() -> Move:
+            business = self.catalogue.business(self.name)
+            with Journal.driving(self.catalogue, business) as journal:
+                if self._began is not None and (move := move_of(self.catalogue, self._began)).state in FINISHED:
+                    return move  # its end was written, and the answer to that was lost
+                return act(journal, self.catalogue.business(business.id))
+
+        again = f"larder business move {self.name}"
+        return persistently(as_driver, self._all_answer, self.patience, self.say, again)
+
+    def _all_answer(self) -> None:
+        self.catalogue.business(self.name)
+        if self._began is not None:
+            move = move_of(self.catalogue, self._began)
+            for name in (move.from_shard, move.to_shard):
+                copying.connect(self.catalogue.shard(name)).close()
 
     def _noting(self, journal: Journal, move: Move, act: Callable[[Way], Move]) -> Move:
         self._began = move.id
@@ -325,29 +324,11 @@ class Mover:
                 return act(way)
         except errors.DiskFull as error:
             journal.failed(move, error)
-            raise LarderError(f"a disk is full: {_one_line(error)}", "us", journal.again) from error
+            raise LarderError(f"a disk is full: {one_line(error)}", "us", journal.again) from error
         except Exception as error:
             if not is_lost(error):
                 journal.failed(move, error)
             raise
-
-    def _wait_for_servers(self, lost: psycopg2.Error) -> None:
-        """Until the control database and both shards answer."""
-        self.say(f"lost: {_one_line(lost)}")
-        give_up, error = time.monotonic() + self.patience, lost
-        while time.monotonic() < give_up:
-            try:
-                move = None if self._began is None else move_of(self.catalogue, self._began)
-                self.catalogue.business(self.name)
-                for name in (move.from_shard, move.to_shard) if move else ():
-                    copying.connect(self.catalogue.shard(name)).close()
-                return
-            except psycopg2.OperationalError as still:
-                error = still
-                time.sleep(0.1)  # its return is not announced
-        raise LarderError(
-            f"a database does not answer: {_one_line(error)}", "us", f"larder business move {self.name}"
-        ) from lost
 
     def _told(self, move: Move) -> set[str]:
         return {step for _, step, _ in steps(self.catalogue, move.id)}
@@ -387,16 +368,3 @@ class Mover:
                 "rolled_back": f"it went back to {earlier[0].from_shard} at {at:%Y-%m-%d %H:%M} UTC",
             }.get(earlier[0].state, f"its move to {earlier[0].to_shard} was given up")
         raise LarderError(f"{business.name} has no way back: {why}", "you", "larder business moves")
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether a connection was lost or could not be had; the same may succeed when the server is back."""
-    if not isinstance(error, psycopg2.Error):
-        return False
-    if error.pgcode is None:
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | psycopg2.DatabaseError)
-    return error.pgcode[:2] == "08" or error.pgcode in _GOING_AWAY
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
