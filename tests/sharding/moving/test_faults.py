@@ -84,7 +84,7 @@ def frail_town(frail: tuple[Server, Server], settings: Settings) -> Iterator[Tow
 
 
 CRASHES = [(side, point) for side in ("old", "new") for point in POINTS]
-OFTEN = {("new", "a chunk copied"), ("old", "both open"), ("new", "closed here"), ("old", "open there")}
+OFTEN = {("new", "a chunk copied"), ("old", "both open"), ("new", "closed here")}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def lines(town: Town) -> Iterator[dict[str, Line]]:
 
 
 CUTS = [(side, point) for side in ("old", "new") for point in POINTS]
-CUT_OFTEN = {("new", "a chunk copied"), ("new", "both open"), ("old", "both open"), ("new", "closed here")}
+CUT_OFTEN = {("old", "both open"), ("new", "closed here")}
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def control(server: Server, control_dsn: str) -> tuple[Callable[[], None], Calla
     return lose, find
 
 
-CONTROL_OFTEN = {"a chunk copied", "both open", "open there"}
+CONTROL_OFTEN = {"both open", "open there"}
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,9 @@ def test_a_disk_that_is_really_full(town: Town, small_disk: str) -> None:
 # -- what others do meanwhile --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", ["models told", "compared", "flipping"])
+@pytest.mark.parametrize(
+    "point", ["flipping", *(pytest.param(p, marks=pytest.mark.faults) for p in ("models told", "compared"))]
+)
 def test_a_column_that_comes_about_meanwhile_blocks(town: Town, point: str) -> None:
     change = once(point, lambda: town.sql(town.old, "alter table raw_till.orders add column note text"))
     with pytest.raises(LarderError, match=r"raw_till\.orders has other columns on new"):
