@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import psycopg2
 from psycopg2 import sql
@@ -22,6 +23,7 @@ CHUNK_BYTES = 64 * 2**20
 """A chunk has no more of either: it is what a kill makes lose, and what a repair copies anew."""
 _EXACTLY = 100_000  # rows of a table up to which chunks are cut by counting instead of by a sample
 _SAMPLES = 200  # rows looked at for each edge between chunks
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,27 @@ def copy_all(
 
     failed = threading.Event()
     side_by_side([work] * workers, failed, f"move {business}")
+
+
+def share_out(
+    items: Sequence[T], workers: int, open_: Callable[[], Connection], act: Callable[[Connection, T], None]
+) -> None:
+    """Act on items side by side, each worker with its own connection. The first failure stops all and is raised."""
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+    failed = threading.Event()
+
+    def work() -> None:
+        with closing(open_()) as conn:
+            while not failed.is_set():
+                try:
+                    item = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                act(conn, item)
+
+    side_by_side([work] * min(workers, len(items)), failed, "move")
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]], failed: threading.Event, name: str) -> None:

@@ -6,10 +6,7 @@ is dropped is kept in `keys.move_index` until it is made again, and while anythi
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterable
-from contextlib import closing
 
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
@@ -18,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving.capture import retried
-from sharding.moving.copying import side_by_side
+from sharding.moving.copying import share_out
 from sharding.moving.layout import relation
 
 MEMORY = "256MB"  # for each index while it is made
@@ -53,24 +50,16 @@ def restore(target: Connection, shard: Shard, business: int, workers: int, open_
         psycopg2.errors.UniqueViolation: what was copied is not what a unique index allows.
     """
     missing = _missing(target, shard, business)
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for _, _, definition, _ in missing:
-        waiting.put(definition)
-    failed = threading.Event()
 
-    def work() -> None:
-        with closing(open_(shard)) as conn:
-            while not failed.is_set():
-                try:
-                    definition = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                with conn, conn.cursor() as cursor:
-                    cursor.execute("select set_config('maintenance_work_mem', %s, true)", (MEMORY,))
-                    cursor.execute("set local max_parallel_maintenance_workers = 0")  # as many work as there are cores
-                    cursor.execute(definition.replace(" INDEX ", " INDEX IF NOT EXISTS ", 1))
+    def make(conn: Connection, definition: str) -> None:
+        with conn, conn.cursor() as cursor:
+            cursor.execute("select set_config('maintenance_work_mem', %s, true)", (MEMORY,))
+            cursor.execute(
+                "set local max_parallel_maintenance_workers = 0"
+            )  # as many are made at once as there are cores
+            cursor.execute(definition.replace(" INDEX ", " INDEX IF NOT EXISTS ", 1))
 
-    side_by_side([work] * min(workers, len(missing)), failed, f"indexes of {shard.name}")
+    share_out([definition for _, _, definition, _ in missing], workers, lambda: open_(shard), make)
     for name, index, _, kind in missing:
 
         def settle(cursor: Cursor, name: str = name, index: str = index, kind: str | None = kind) -> None:
@@ -89,6 +78,16 @@ def restore(target: Connection, shard: Shard, business: int, workers: int, open_
 
         retried(target, name, settle)
     return len(missing)
+
+
+def analyze(shard: Shard, names: Iterable[str], workers: int, open_: Callable[[Shard], Connection]) -> None:
+    """Let the planner know what has come."""
+
+    def look(conn: Connection, name: str) -> None:
+        with conn, conn.cursor() as cursor:
+            cursor.execute(sql.SQL("analyze {}").format(relation(shard, name)))
+
+    share_out(list(names), workers, lambda: open_(shard), look)
 
 
 def filled_by(conn: Connection, shard: Shard) -> int | None:

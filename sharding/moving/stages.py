@@ -166,9 +166,8 @@ def copy(way: Way) -> None:
         habits.say(f"waited {throttle.waited:.1f} s for others")
     habits.reached("rows copied")
     indexes.restore(way.target, way.to, way.business, habits.workers, way.journal.connect)
-    with way.target, way.target.cursor() as cursor:
-        for name in dict.fromkeys(chunk.table.name for chunk in chunks):
-            cursor.execute(sql.SQL("analyze {}").format(relation(way.to, name)))
+    filled = dict.fromkeys(chunk.table.name for chunk in chunks)
+    indexes.analyze(way.to, filled, habits.workers, way.journal.connect)
     seconds = round(time.monotonic() - began, 3)
     habits.say(f"{copied[0]:,} rows in {seconds:.1f} s")
     _publish(way, tables)
