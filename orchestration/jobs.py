@@ -54,7 +54,7 @@ def _job(name: str, selection: dg.AssetSelection, description: str) -> "Unresolv
 def every_ten_minutes(
     context: dg.ScheduleEvaluationContext, larder: dg.ResourceParam[Larder]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Probe; a run only where the probe finds something. A tick has one run: its key is the tick's time."""
+    """Probe; a run only where the probe finds something. A tick has one run: Dagster tags it with the tick's time."""
     try:
         at = larder.open()
     except LarderError as error:
@@ -68,10 +68,7 @@ def every_ten_minutes(
     reasons = due(at)
     if not reasons:
         return dg.SkipReason("nothing is due, pending or changed on any shard")
-    return dg.RunRequest(
-        run_key=context.scheduled_execution_time.isoformat(),
-        tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()},
-    )
+    return dg.RunRequest(tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()})
 
 
 def still_running(instance: dg.DagsterInstance, at: Installation, now: float | None = None) -> list[str]:
