@@ -103,9 +103,9 @@ def measure_moves(home: Path, rows: int, flips: int) -> Moves:
     try:
         town = _Town(settings, rows)
         best, locked = town.parallel_copy(town.old, town.new, shared=False), town.locked_copy()
-        began = time.monotonic()
         moved = town.mover(BUSINESS).move("new")
-        to_flip = time.monotonic() - began
+        [flipped] = [at for at, step, _ in steps(town.catalogue, moved.id) if step == "flipped"]
+        to_flip = (flipped - moved.started_at).total_seconds()
         town.mover(BUSINESS).finish()
         town.tidy_up(town.old)
         best_shared = town.parallel_copy(town.new, town.old, shared=True)
@@ -349,7 +349,7 @@ def rows(measured: Moves) -> Sequence[dict[str, object]]:
         _row("copy to where others live: s", measured.ours_shared, ""),
         _row("two binary COPYs into live indexes: s", measured.best_shared, ""),
         _row("ratio where others live", measured.best_shared / measured.ours_shared, "≥ 0.9"),
-        _row("plan to flip, everything compared twice: s", measured.ours_to_flip, "< locked COPY"),
+        _row("plan to flip, every row compared: s", measured.ours_to_flip, "< locked COPY"),
         _row("one COPY at a time under lock, live indexes: s", measured.locked_copy, ""),
         _row(f"writes wait, p50 of {len(pauses)} flips: ms", statistics.median(pauses), "≤ 5"),
         _row("writes wait, p99: ms", p99, "≤ 25"),
