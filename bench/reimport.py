@@ -41,6 +41,7 @@ def measure_reimport(home: Path) -> Freshness:
     """
     with installation(home) as (at, clock):
         catalogue = at.catalogue
+        clock.advance(timedelta(hours=6))  # to a morning with trade
         [till] = catalogue.sources(business="bench")
         catalogue.add_business("small", "Small", till.shard)
         config = dict(till.config) | {"since": _SINCE["small"]}

@@ -147,10 +147,15 @@ def require_usable(shard: Shard) -> None:
     """Refuse a shard that is not at this checkout's version.
 
     Raises:
-        LarderError: turn `config`, with the command that helps this shard.
+        LarderError: turn `config`, with the command that helps this shard; `us` where it cannot be reached.
     """
-    with closing(psycopg2.connect(shard.dsn, connect_timeout=5)) as connection:
-        reason = unusable(connection, shard.schema("keys"))
+    try:
+        with closing(psycopg2.connect(shard.dsn, connect_timeout=5)) as connection:
+            reason = unusable(connection, shard.schema("keys"))
+    except psycopg2.OperationalError as error:
+        raise LarderError(
+            f"the shard cannot be reached: {' '.join(str(error).split())}", "us", "larder status"
+        ) from error
     if reason:
         raise LarderError(f"{shard.name}: {reason}", "config", f"larder shard migrate --only {shard.name}")
 
