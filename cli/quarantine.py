@@ -97,9 +97,7 @@ def retry(
             ids = sorted(open_ids if not records else open_ids & set(records))
             if not ids:
                 continue
-            result = quarantine.retry(
-                at.dsn, at.schemas, ids, find, context.store, discover()
-            )
+            result = quarantine.retry(at.dsn, at.schemas, ids, find, context.store, discover())
             tried, still = result.total("records"), result.total("quarantined")
             rows.append({"shard": name, "tried": tried, "loaded": tried - still, "still in quarantine": still})
             failures += result.failures

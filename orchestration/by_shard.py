@@ -94,7 +94,7 @@ def cycle_by_shard(graph: Graph, executor: dg.ExecutorDefinition) -> dg.JobDefin
         scope = Scope(shards=frozenset({name}), within=larder.within)
         with closing(cycle_events(at, scope, larder.watch)) as events:
             for output in outputs(graph, heard(events), residents):
-                context.log_event(output)
+                context.log_event(output)  # type: ignore[arg-type]  # the annotation leaves checks out, Dagster does not
         if failed:
             raise dg.Failure(f"{name}: {failed[0]}", allow_retries=False)  # the next tick tries again
 

@@ -212,9 +212,7 @@ def _make(catalogue: Catalogue, shard: Shard, record: _Record) -> None:
         cursor.execute("select rolsuper from pg_roles where rolname = current_user")
         hard = HARD if cursor.fetchone() == (True,) else {}
         for name, value in {**settings, **hard}.items():
-            cursor.execute(
-                sql.SQL("alter role {} set {} = {}").format(role, sql.Identifier(name), sql.Literal(value))
-            )
+            cursor.execute(sql.SQL("alter role {} set {} = {}").format(role, sql.Identifier(name), sql.Literal(value)))
         for other in {TENANT, TENANT_RAW} - {group}:
             cursor.execute(sql.SQL("revoke {} from {}").format(sql.Identifier(other), role))
         cursor.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), role))
@@ -265,6 +263,4 @@ def _record(catalogue: Catalogue, business: int) -> _Record | None:
 def _access(catalogue: Catalogue, owner: Business, record: _Record) -> Access:
     shard = catalogue.shard(owner.shard)
     url = postgres_url(record.role, "", shard.host, shard.port, shard.database)
-    return Access(
-        owner.name, shard.name, record.role, record.secret_ref, record.reads_raw, record.workspace_bytes, url
-    )
+    return Access(owner.name, shard.name, record.role, record.secret_ref, record.reads_raw, record.workspace_bytes, url)
