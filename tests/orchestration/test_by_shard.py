@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,30 @@ from tests.orchestration.shop import Shop
 
 SALES = dg.AssetKey(["marts", "sum_sales_day"])
 ROOT = Path(__file__).parents[2]
+DEFINITIONS = """
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+
+from ingestion.registry import discover
+from orchestration.by_shard import by_shard
+from orchestration.cycle import Installation
+from orchestration.installation import Larder
+from orchestration.manifest import load_manifest
+from orchestration.python_model import python_models
+from orchestration.specs import build_graph
+from sharding.settings import get_settings
+from sharding.up import open_catalogue
+
+settings, project = get_settings(), Path(__file__).parent
+at = Installation.of(settings, open_catalogue(settings), project)
+at = replace(at, transform=replace(at.transform, work_dir=project.parent / "dbt"))
+graph = build_graph({"acme": discover()["acme"]}, load_manifest(project, project.parent / "dbt"), python_models())
+defs = dg.Definitions(
+    jobs=[by_shard(graph, settings).job], resources={"larder": Larder(at, within=settings.shard_deadline)}
+)
+"""  # orchestration.definitions for the made-up vendor's project
 
 
 @pytest.fixture
@@ -89,13 +114,15 @@ def test_a_step_is_handed_on_only_when_its_shard_must_have_ended() -> None:
 
 @contextmanager
 def broker(folder: Path) -> Iterator[str]:
-    """Redis on a socket of its own; its URL."""
-    socket = folder / "redis.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+    """Redis on a port of its own; its URL."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    options = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(folder)]
+    with (folder / "redis.log").open("wb") as log:
+        process = subprocess.Popen(["redis-server", *options], stdout=log)
     try:
-        until(lambda: socket.exists())
-        yield f"redis+socket://{socket}"
+        until(lambda: b"Ready to accept" in (folder / "redis.log").read_bytes())
+        yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
         process.wait()
@@ -137,23 +164,36 @@ def test_a_killed_worker_s_shard_goes_to_the_other(shop: Shop, instance: dg.Dags
         env = {
             **os.environ,
             "LARDER_CELERY_BROKER": url,
-            "LARDER_SHARD_DEADLINE": "90",
+            "LARDER_SHARD_DEADLINE": "40",
             "LARDER_CLOCK": "real",
             "LARDER_WORKERS": "1",
             "DAGSTER_HOME": str(tmp_path / "dagster"),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(project), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        (project / "shop_definitions.py").write_text(DEFINITIONS)
         workers = {}
         for name in ("one", "two"):
-            celery = ("-m", "celery", "-A", "orchestration.celery_worker", "worker", "--pool", "solo", "-n", name)
+            celery = (
+                "-m",
+                "celery",
+                "-A",
+                "orchestration.celery_worker",
+                "worker",
+                "--pool",
+                "solo",
+                "-l",
+                "info",
+                "-n",
+                name,
+            )
             log = tmp_path / f"{name}.log"
             workers[name] = stack.enter_context(started(*celery, env=env, cwd=project, log=log))
             until(lambda log=log: b" ready." in log.read_bytes())  # type: ignore[misc]
         held = stack.enter_context(closing(psycopg2.connect(shop.shards[1].dsn)))
         with held.cursor() as cursor:  # shard_2's load waits here
             cursor.execute(shop.shards[1].render("lock table {raw}.head in access exclusive mode"))
-        execute = ("-m", "dagster", "job", "execute", "-m", "orchestration.definitions", "-j", JOB)
+        execute = ("-m", "dagster", "job", "execute", "-m", "shop_definitions", "-j", JOB)
         run = stack.enter_context(started(*execute, env=env, cwd=project, log=tmp_path / "run.log"))
 
         def events() -> list[dg.DagsterEvent]:
@@ -166,14 +206,15 @@ def test_a_killed_worker_s_shard_goes_to_the_other(shop: Shop, instance: dg.Dags
             at_work = [
                 e for e in events() if e.step_key == "shard[shard_2]" and "in celery worker" in (e.message or "")
             ]
-            return [str(e.engine_event_data.metadata["Celery worker"].value).split("@")[0] for e in at_work]
+            return [str(e.engine_event_data.metadata["Celery worker"].value).split("@")[-1] for e in at_work]
 
         def waiting() -> bool:
             with closing(psycopg2.connect(shop.shards[1].dsn)) as conn, conn.cursor() as cursor:
                 cursor.execute("select count(*) from pg_locks where not granted")
                 return bool((cursor.fetchone() or (0,))[0])
 
-        until(waiting)
+        until(lambda: waiting() or run.poll() is not None)
+        assert waiting(), (tmp_path / "run.log").read_text()[-3000:]
         (killed,) = hands()
         workers[killed].send_signal(signal.SIGKILL)
         workers[killed].wait()
