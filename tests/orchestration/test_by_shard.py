@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import psycopg2
 import pytest
+from pydantic import SecretStr
 
 from ingestion.registry import discover
 from orchestration.by_shard import JOB, by_shard, celery_config, cycle_by_shard
@@ -74,7 +75,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def shards_of(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[str | None]:
+def shards_of(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[str]:
     """The shards of an asset's materializations."""
     records = instance.fetch_materializations(key, limit=50).records
     return sorted(r.asset_materialization.partition or "" for r in records if r.asset_materialization)
@@ -105,7 +106,7 @@ def test_without_a_broker_nothing_of_it_is_loaded(graph: Graph, settings: Settin
 
 
 def test_a_step_is_handed_on_only_when_its_shard_must_have_ended() -> None:
-    settings = Settings(celery_broker="amqp://broker", shard_deadline=300)
+    settings = Settings(celery_broker=SecretStr("amqp://broker"), shard_deadline=300)
     config = celery_config(settings)
     assert config["backend"] == "rpc://"
     assert config["config_source"]["task_acks_late"]
