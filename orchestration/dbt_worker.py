@@ -112,7 +112,7 @@ class DbtProject:
         if job.stale is None or job.whole_tests:
             yield _choice("test", job, (), ())
             return
-        changed = [n.name for n in done if n.kind == "model" and n.changed]
+        changed = [*{*job.untested, *(n.name for n in done if n.kind == "model" and n.changed)}]
         if changed:
             os.environ[TESTED] = "changed"
             try:

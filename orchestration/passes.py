@@ -50,6 +50,7 @@ class _State:
     shard: Shard
     since: float  # when the oldest of what waits began to wait
     reading: set[int] = field(default_factory=set)  # sources not read to their end
+    first: set[int] = field(default_factory=set)  # of them those that have told nothing yet
     waiting: bool = True  # a first pass, or blocks
     not_before: float = 0.0
     passes: int = 0
@@ -59,6 +60,7 @@ class _State:
     told: bool = False  # that it is done
     gone: bool = False  # it failed as a whole: the next cycle's
     taken: list[Manifest] = field(default_factory=list)
+    untested: set[str] = field(default_factory=set)  # models that its passes changed and did not test
 
     def moment(self) -> float | None:
         """When the next pass begins; None: not before something happens."""
@@ -112,6 +114,7 @@ class Passes:
                 for source in self._reading.sources if self._reading else ():
                     if source.shard in self._states:
                         self._states[source.shard].reading.add(source.id)
+                        self._states[source.shard].first.add(source.id)
                 if self._reading is not None:
                     self._reading.start(self._inbox.put)
                 while not self._finished(workers):
@@ -172,6 +175,7 @@ class Passes:
             manifest
             for manifest in index.pending(control, ids)
             if manifest.block_id not in self._tried
+            and int(manifest.source_id) not in state.first  # told when its turn is over: its streams belong together
             and (streams is None or (manifest.integration, manifest.stream) in streams)
         ]
         taken = next_pass(pending)
@@ -202,15 +206,18 @@ class Passes:
 
     def _start_queued(self, workers: Workers, control: Connection) -> None:
         """Give passes to workers, as many as may run: fresh blocks first, shards that have had none first."""
-        self._queue.sort(key=lambda state: (any(lane_of(m) == "bulk" for m in state.taken), state.passes))
+        self._queue.sort(key=lambda state: (lane_of(state.taken) == "bulk", state.passes))
         while self._queue and workers.room and not self._until.over:
             state = self._queue.pop(0)
             read = self._read_through(control, state)
             ids = {int(manifest.source_id) for manifest in state.taken}
             store = self._at.store
+            # Where more waits, orders may be here without their payments: what must agree is tested in the pass after.
+            tests = self._choice.tests and not (state.waiting and state.taken)
+            choice = replace(self._choice, tests=tests, untested=tuple(sorted(state.untested)))
             job = Pass(
                 target_of(state.shard), state.shard, tuple(state.taken), {i: self._sources[i] for i in ids},
-                (store.url, store.remote.url if store.remote else ""), self._at.catalogue.dsn, self._choice,
+                (store.url, store.remote.url if store.remote else ""), self._at.catalogue.dsn, choice,
                 self._code, self._now, read, self._builds,
             )  # fmt: skip
             state.began = time.monotonic()
@@ -244,8 +251,10 @@ class Passes:
             self._add("extract", time.monotonic() - self._started, time.process_time() - self._cpu)
             for state in self._states.values():
                 state.reading.clear()
+                state.first.clear()
             return
         for state in self._states.values():
+            state.first.discard(told.source_id)
             if told.over:
                 state.reading.discard(told.source_id)
         if any(isinstance(event, Extracted) and event.blocks for event in told.events) and self._loads:
@@ -285,6 +294,9 @@ class Passes:
             yield value
         else:
             result = value if kind == "done" else job.failed(value, time.monotonic() - (state.began or 0.0))
+            if isinstance(result.build, ShardBuild) and result.build.result is not None:
+                changed = {n.name for n in result.build.result.models if n.kind == "model" and n.changed}
+                state.untested = set() if job.choice.tests else state.untested | changed
             yield from self._ended(state, result)
 
     def _ended(self, state: _State, result: PassResult) -> Iterator[Event]:

@@ -34,7 +34,8 @@ class Job:
 
     `stale`: these models and what hangs on them, then the data tests of what changed, on what changed. A selection:
     `python` models first, then what dbt's selectors choose. Neither: everything, Python models included.
-    `new_day`: Python models too, after what they read. `whole_tests`: all data tests, on all rows.
+    `new_day`: Python models too, after what they read. `whole_tests`: all data tests, on all rows. `untested`: models
+    that an earlier build changed without testing them.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class Job:
     tests: bool = True
     unit_tests: bool = False
     whole_tests: bool = False
+    untested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ PROBE, _PROBES = 10.0, 16  # seconds for the probes of all shards, and how many 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to build. Without a selection the whole project, and only where something is new unless `force`."""
+    """What to build. Without a selection the whole project, and only where something is new unless `force`. `untested`:
+    models that an earlier build with `tests` off changed; theirs run too."""
 
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Choice:
     full_refresh: bool = False
     tests: bool = True
     force: bool = False
+    untested: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -223,8 +225,9 @@ def job_of(target: Target, choice: Choice, seen: Look) -> Job:
         return Job(target, None, False, choice.select, choice.exclude, choice.python, choice.full_refresh, choice.tests)
     stale = None if seen.whole else tuple(seen.stale)
     return Job(
-        target, stale, seen.new_day or seen.whole is not None, full_refresh=choice.full_refresh, tests=choice.tests
-    )
+        target, stale, seen.new_day or seen.whole is not None, full_refresh=choice.full_refresh, tests=choice.tests,
+        untested=choice.untested,
+    )  # fmt: skip
 
 
 def target_of(shard: Shard) -> Target:

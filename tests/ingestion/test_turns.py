@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ingestion.cadence import breaker_wait, next_due, wait_after
 from ingestion.index import is_due
-from ingestion.lanes import BULK_PASS, FRESH_PASS, next_pass
+from ingestion.lanes import BACKLOG, BULK_PASS, FRESH_PASS, lane_of, next_pass
 from ingestion.manifest import Manifest
 from ingestion.source import SourceRef
 from ingestion.turns import Turns
@@ -87,16 +87,35 @@ def test_waits_double_up_to_a_cap_and_differ_by_source() -> None:
 
 
 def manifest(number: int, business: int, size: int, reimport: bool = False) -> Manifest:
-    made: Any = SimpleNamespace(block_id=UUID(int=number), business=business, bytes=size, is_reimport=reimport)
+    made: Any = SimpleNamespace(
+        block_id=UUID(int=number), business=business, source_id=str(business), bytes=size, is_reimport=reimport
+    )
     return cast("Manifest", made)
 
 
-def test_a_pass_takes_of_everybody_before_it_takes_twice() -> None:
-    backlog = [manifest(n, 1, FRESH_PASS // 8) for n in range(100)]
+def test_what_fits_in_a_pass_goes_together() -> None:
+    """Orders and their payments, although each is much: a build in between would see one without the other."""
+    orders, payments = manifest(1, 1, FRESH_PASS // 2), manifest(2, 1, FRESH_PASS // 4)
+    assert next_pass([payments, orders, manifest(3, 2, 1000)]) == [orders, manifest_of(3), payments]
+
+
+def manifest_of(number: int) -> Any:
+    """Equal to a manifest with that number."""
+    return SimpleNamespace(block_id=UUID(int=number), business=2, source_id="2", bytes=1000, is_reimport=False)
+
+
+def test_a_backlog_waits_for_what_others_have_and_comes_oldest_first() -> None:
+    backlog = [manifest(n, 1, BACKLOG) for n in range(100)]
     small = [manifest(1000 + n, 2 + n, 1000) for n in range(5)]
     chosen = next_pass([*backlog, *small])
-    assert {one.business for one in chosen} == {1, 2, 3, 4, 5, 6}
-    assert [one.block_id.int for one in chosen if one.business == 1] == list(range(7)), "oldest first"
+    assert {one.business for one in chosen} == {2, 3, 4, 5, 6} and lane_of(chosen) == "fresh"
+    after = next_pass(backlog)
+    assert [one.block_id.int for one in after] == [0, 1] and lane_of(after) == "bulk"
+
+
+def test_two_backlogs_take_turns() -> None:
+    backlogs = [manifest(n, 1 if n < 50 else 2, BULK_PASS // 4) for n in range(100)]
+    assert [one.business for one in next_pass(backlogs)] == [1, 2, 1, 2]
 
 
 def test_what_is_read_again_waits_for_what_is_fresh_and_comes_in_slices() -> None:
@@ -104,5 +123,5 @@ def test_what_is_read_again_waits_for_what_is_fresh_and_comes_in_slices() -> Non
     fresh = manifest(99, 3, 1000)
     assert next_pass([*again, fresh]) == [fresh]
     cut = next_pass(again)
-    assert len(cut) == 4 and [one.business for one in cut] == [1, 2, 1, 2]
+    assert len(cut) == 4 and [one.business for one in cut] == [1, 2, 1, 2] and lane_of(cut) == "bulk"
     assert len(next_pass([manifest(1, 1, FRESH_PASS * 3)])) == 1, "one that fits nowhere goes alone"

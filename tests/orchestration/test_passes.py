@@ -119,6 +119,23 @@ def test_dead_shards_and_vendors_delay_nobody(
     assert [e.failure.turn for _, e in seen if isinstance(e, Extracted) and e.failure] == ["vendor"]
 
 
+def test_what_must_agree_is_tested_once_all_is_here(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two passes there may be orders without their payments; what the first changed is tested by the last."""
+    monkeypatch.setattr(passes, "next_pass", lambda pending: list(pending)[:1])
+    for order in ("a", "b"):
+        shop.sell("cafe", order, "3.10")
+        run_cycle(shop.installation, Scope(steps=("extract",), force=True))
+    events = list(cycle_events(shop.installation, Scope(steps=("load", "build"), shards=frozenset({"shard_1"}))))
+    done = [event.result for event in events if isinstance(event, ShardBuild) and event.result is not None]
+    changed = [{n.name for n in result.models if n.changed} for result in done]
+    tested = [{n.name for n in result.nodes if n.kind == "test"} for result in done]
+    assert len(done) > 1 and changed[0] - changed[-1], "the last changes less than the first"
+    assert not any(tested[:-1]) and tested[-1]
+    plain = run_cycle(shop.installation, Scope(steps=("build",), shards=frozenset({"shard_1"}), force=True))
+    [whole] = [build.result for build in plain.builds if build.result is not None]
+    assert tested[-1] == {n.name for n in whole.nodes if n.kind == "test"}
+
+
 def test_a_locked_shard_is_ended_at_the_deadline_and_frees_its_lease(shop: Shop) -> None:
     began = time.monotonic()
     run_cycle(shop.installation)
