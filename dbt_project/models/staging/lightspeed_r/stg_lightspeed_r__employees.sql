@@ -19,7 +19,7 @@ renamed as (
         nullif({{ one_or_many("payload #> '{Contact,Emails,ContactEmail}'") }} #>> '{0,address}', '') as email,
 
         -- booleans
-        payload ->> 'archived' = 'true' as is_archived
+        coalesce(nullif(payload ->> 'archived', '')::boolean, false) as is_archived
 
     from source
 

@@ -23,7 +23,7 @@ renamed as (
         )::numeric as default_price,
 
         -- booleans
-        payload ->> 'archived' = 'true' as is_archived
+        coalesce(nullif(payload ->> 'archived', '')::boolean, false) as is_archived
 
     from source
 

@@ -21,7 +21,7 @@ renamed as (
         nullif(payload #>> '{Contact,Addresses,ContactAddress,address1}', '') as address_line,
 
         -- booleans
-        payload ->> 'archived' = 'true' as is_archived
+        coalesce(nullif(payload ->> 'archived', '')::boolean, false) as is_archived
 
     from source
 

@@ -25,7 +25,7 @@ renamed as (
         coalesce((payment.value ->> 'tipAmount')::numeric, 0) as tip,
 
         -- booleans
-        payment.value ->> 'archived' = 'true' as is_archived,
+        coalesce(nullif(payment.value ->> 'archived', '')::boolean, false) as is_archived,
 
         -- times
         (payment.value ->> 'createTime')::timestamptz as paid_at

@@ -24,10 +24,10 @@ renamed as (
         coalesce((payload ->> 'calcTax1')::numeric, 0) + coalesce((payload ->> 'calcTax2')::numeric, 0) as tax,
 
         -- booleans
-        payload ->> 'completed' = 'true' as is_completed,
-        payload ->> 'voided' = 'true' as is_void,
-        payload ->> 'archived' = 'true' as is_archived,
-        payload ->> 'isTaxInclusive' = 'true' as is_tax_inclusive,
+        coalesce(nullif(payload ->> 'completed', '')::boolean, false) as is_completed,
+        coalesce(nullif(payload ->> 'voided', '')::boolean, false) as is_void,
+        coalesce(nullif(payload ->> 'archived', '')::boolean, false) as is_archived,
+        coalesce(nullif(payload ->> 'isTaxInclusive', '')::boolean, false) as is_tax_inclusive,
 
         -- times
         nullif(payload ->> 'createTime', '')::timestamptz as created_at,
