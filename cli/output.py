@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeAlias
 
 import typer
 
-from sharding.ids import NUMBER_BITS
-
 if TYPE_CHECKING:
     import ingestion.errors
     import sharding.errors
@@ -120,6 +118,8 @@ def ids_as_text(value: Any) -> Any:
     of businesses. Those of the last business are small and negative: its first 2^44 are known.
     """
     if isinstance(value, int):
+        from sharding.ids import NUMBER_BITS  # not at `larder --help`
+
         return value if -(1 << NUMBER_BITS - 1) < value < 1 << NUMBER_BITS else str(value)
     if isinstance(value, Mapping):
         return {key: ids_as_text(each) for key, each in value.items()}

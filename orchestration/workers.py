@@ -35,9 +35,13 @@ OVERTIME = 30.0
 MOST_OVERTIME = 4
 
 
-def serve(pipe: Connection, project_dir: Path, work_dir: Path, threads: int) -> None:
-    """Body of a worker: jobs in, progress and results out, until the pipe closes."""
+def serve(pipe: Connection, project_dir: Path, work_dir: Path, threads: int, settings: dict[str, str]) -> None:
+    """Body of a worker: jobs in, progress and results out, until the pipe closes. `settings`: LARDER_ variables of its
+    parent; the forkserver has those of the moment when it began."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends its workers
+    for name in [name for name in os.environ if name.startswith("LARDER_")]:
+        del os.environ[name]
+    os.environ.update(settings)
     from orchestration.dbt_worker import DbtProject
 
     project = DbtProject(project_dir, work_dir, threads)
@@ -136,9 +140,11 @@ class Workers:
                 return worker
             worker.end()
         ours, theirs = self._context.Pipe()
+        settings = {name: value for name, value in os.environ.items() if name.startswith("LARDER_")}
         process = self._context.Process(
-            target=serve, args=(theirs, self.project_dir, self.work_dir, self.threads), daemon=True, name="transform"
-        )
+            target=serve, args=(theirs, self.project_dir, self.work_dir, self.threads, settings), daemon=True,
+            name="transform",
+        )  # fmt: skip
         process.start()
         theirs.close()
         return _Worker(process, ours)

@@ -20,6 +20,7 @@ from orchestration.mark import code_fingerprint, look, set_mark
 from orchestration.results import Job
 from orchestration.retarget import retarget
 from orchestration.transform import connect, target_of
+from sharding.access.roles import arrange
 from sharding.catalogue import Catalogue
 from sharding.ids import make_id
 from sharding.model import Shard
@@ -110,13 +111,14 @@ def shop(
         insert into {{raw}}.sale_line values
             (1, {HERE}, '2024-04-01', 10), (2, {HERE}, '2024-04-02', 5), (3, {HERE}, '2024-04-02', 7.5)
     """)
+    arrange(shard)
     dbt = DbtProject(project, settings.home / "dbt")
     dbt.parse()
     target = target_of(shard)
     retarget(dbt.manifest, dbt._names, target.database, target.schema)
     dbt._invoke(target, ["run-operation", "watch_sources"])
     built = dbt.build(Job(target, tests=False))
-    assert built.ok, built.failed
+    assert built.ok, [node.message for node in built.failed]
     code = code_fingerprint(project)
     with closing(connect(target)) as connection:
         set_mark(connection, target.schema, look(connection, target.schema, code, real_time()), code)

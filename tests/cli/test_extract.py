@@ -75,10 +75,11 @@ def test_extract_then_look_at_the_block(run: Run) -> None:
     (row,) = json.loads(result.stdout)
     assert (row["source"], row["stream"], row["outcome"], row["records"]) == ("cafe/good", "items", "block", 1)
     (block,) = json.loads(run("blocks", "list", "--pending", "--json").stdout)
-    assert (block["source"], block["records"], block["loaded"]) == ("cafe/good", 1, False)
+    assert (block["source"], block["records"], block["state"]) == ("cafe/good", 1, "pending")
     shown = json.loads(run("blocks", "show", block["block"], "--records", "1", "--json").stdout)
-    assert shown["sample"] == ['{"id": 1, "price": 1.10}'] and shown["integration"] == "acme"
-    assert "has the hash of its manifest" in run("blocks", "show", block["block"]).stdout
+    [record] = shown["records"]
+    assert record["record"] == '{"id": 1, "price": 1.10}' and shown["manifest"]["integration"] == "acme"
+    assert run("blocks", "verify", block["block"]).exit_code == 0
     assert "not_due" in run("extract").stdout
     assert json.loads(run("blocks", "reindex", "--json").stdout) == {"added": 0}
 

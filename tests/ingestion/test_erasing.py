@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,14 @@ def test_what_a_killed_load_left_is_swept_and_a_running_one_is_let_be(shard: Sha
             with killed, killed.cursor() as cursor:
                 cursor.execute(f"insert into {taken.table} (attempt, block_no, ordinal) values (1, 1, 1)")
             assert sweep_landing(conn, "raw") == 0
+            pid = killed.info.backend_pid
             killed.close()
+        with conn, conn.cursor() as cursor:
+            for _ in range(200):  # the server notices a moment later, and frees the slot then
+                cursor.execute("select pg_stat_clear_snapshot(), count(*) from pg_stat_activity where pid = %s", (pid,))
+                if cursor.fetchone() == ("", 0):
+                    break
+                time.sleep(0.05)
         assert sweep_landing(conn, "raw") == 1
         with conn.cursor() as cursor:
             cursor.execute(f"select count(*) from {taken.table}")

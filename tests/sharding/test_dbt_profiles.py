@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from sharding.dbt_profiles import FIRST_LINE, profiles, remove_profiles, write_profiles
-from sharding.model import Shard
+from sharding.model import TRANSFORMER, Shard
 
 SHARDS = [
     Shard("shard_1", "pg_1", "larder_shard_1", "", "127.0.0.1", 5401, "larder", "p:w'1"),
@@ -30,7 +30,10 @@ def test_written_for_the_owner_only_and_readable_by_yaml(tmp_path: Path) -> None
     path = write_profiles(SHARDS, tmp_path / ".larder")
     assert path == tmp_path / "profiles.yml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert yaml.safe_load(path.read_text())["larder"]["outputs"]["shard_1"]["password"] == "p:w'1"
+    assert (
+        yaml.safe_load(path.read_text())["larder"]["outputs"]["shard_1"]["password"]
+        == SHARDS[0].as_role(TRANSFORMER).password
+    )
 
 
 def test_a_home_outside_a_project_has_it_inside(tmp_path: Path) -> None:

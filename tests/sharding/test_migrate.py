@@ -22,7 +22,7 @@ from sharding.migrate import (
     migrate_shard,
     shard_drift,
 )
-from sharding.model import Shard
+from sharding.model import TRANSFORMER, Shard
 from sharding.provision import READER, allow_reader_login, create_database, provision_shard
 from tests.conftest import Server
 
@@ -155,6 +155,7 @@ def test_shards_of_one_server_are_provisioned_side_by_side(make_shard: Callable[
 def test_the_reader_sees_bi_and_nothing_else(shard: Shard) -> None:
     assert provision_shard(shard) == []
     with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(f"set local role {TRANSFORMER}")  # who builds
         cursor.execute("create table marts.secret as select 7 as n; create view bi.shown as select n from marts.secret")
     dsn = allow_reader_login(shard, "reader-password")
     assert READER in dsn
