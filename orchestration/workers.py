@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestration.dbt_worker import DbtProject
 
 Progress = Callable[[str, str, str], None]  # shard, node, status
+INTEGRATIONS = "LARDER_INTEGRATIONS_PATH"
 PRELOAD = ["dbt.cli.main", "dbt.task.build", "dbt.adapters.postgres", "ingestion.pending", "dlt",
            "dlt.destinations.impl.postgres.configuration"]  # fmt: skip
 # A worker at a shard for longer than that waits on its database more than it computes, and another may start beside it:
@@ -35,13 +36,14 @@ OVERTIME = 30.0
 MOST_OVERTIME = 4
 
 
-def serve(pipe: Connection, project_dir: Path, work_dir: Path, threads: int, settings: dict[str, str]) -> None:
-    """Body of a worker: jobs in, progress and results out, until the pipe closes. `settings`: LARDER_ variables of its
-    parent; the forkserver has those of the moment when it began."""
+def serve(pipe: Connection, project_dir: Path, work_dir: Path, threads: int, integrations: str | None) -> None:
+    """Body of a worker: jobs in, progress and results out, until the pipe closes. `integrations`: where its parent
+    looks for more of them; the forkserver knows what was said when it began."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends its workers
-    for name in [name for name in os.environ if name.startswith("LARDER_")]:
-        del os.environ[name]
-    os.environ.update(settings)
+    if integrations is None:
+        os.environ.pop(INTEGRATIONS, None)
+    else:
+        os.environ[INTEGRATIONS] = integrations
     from orchestration.dbt_worker import DbtProject
 
     project = DbtProject(project_dir, work_dir, threads)
@@ -140,11 +142,8 @@ class Workers:
                 return worker
             worker.end()
         ours, theirs = self._context.Pipe()
-        settings = {name: value for name, value in os.environ.items() if name.startswith("LARDER_")}
-        process = self._context.Process(
-            target=serve, args=(theirs, self.project_dir, self.work_dir, self.threads, settings), daemon=True,
-            name="transform",
-        )  # fmt: skip
+        arguments = (theirs, self.project_dir, self.work_dir, self.threads, os.environ.get(INTEGRATIONS))
+        process = self._context.Process(target=serve, args=arguments, daemon=True, name="transform")
         process.start()
         theirs.close()
         return _Worker(process, ours)

@@ -24,6 +24,8 @@ from tests.orchestration.shop import Shop, open_shop, write_project
 @contextmanager
 def shop_world(server: Server, httpserver: HTTPServer, folder: Path) -> Iterator[Shop]:
     """A shop whose installation is this process's: `get_settings()` and the command line see it."""
+    # The server is the session's: what an earlier module left would answer here.
+    httpserver.clear()  # type: ignore[no-untyped-call]
     home = Path(tempfile.mkdtemp(prefix="larder-test-", dir=scratch()))
     home.chmod(0o755)  # a template of Postgres is made in it, which may run as another user
     databases = [server.copy_of("larder_control")]
