@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from cli.output import JsonFlag, Output
 from sharding import comparisons, maps
 from sharding.errors import LarderError
 from sharding.maps import Entity
+from sharding.model import Shard
 from sharding.periods import BEGINNING, END, Period, to_date, to_text
 
 app = typer.Typer(no_args_is_help=True)
@@ -33,13 +35,12 @@ def list_(
     json: JsonFlag = False,
 ) -> None:
     """What each vendor's thing is mapped to, by which rule, decided by whom."""
-    context = get_context()
-    rows: list[dict[str, Any]] = []
-    for owner in [context.catalogue.business(business)] if business else context.catalogue.businesses():
-        shard = context.router.shard_of(owner.id)
-        with context.router.pinned(owner.id) as connection:
-            found = maps.list_map(connection, shard, entity, owner.id)
-        rows += [{"business": owner.name, **asdict(row)} for row in found if not unmapped or _alone(row)]
+
+    def found(connection: Connection, shard: Shard, owner: int) -> list[dict[str, Any]]:
+        held = maps.list_map(connection, shard, entity, owner)
+        return [asdict(row) for row in held if not unmapped or _alone(row)]
+
+    rows = _of_businesses(business, found)
     Output(json).table(rows, empty=f"no {entity} seen yet; next: larder build")
 
 
@@ -78,12 +79,7 @@ def settings(
     business: Annotated[str | None, typer.Option(help="Only of this business.")] = None, json: JsonFlag = False
 ) -> None:
     """Time zone, day start and overtime rule of each location, by date."""
-    context = get_context()
-    rows: list[dict[str, Any]] = []
-    for owner in [context.catalogue.business(business)] if business else context.catalogue.businesses():
-        with context.router.pinned(owner.id) as connection:
-            found = maps.list_settings(connection, context.router.shard_of(owner.id), owner.id)
-        rows += [{"business": owner.name, **row} for row in found]
+    rows = _of_businesses(business, maps.list_settings)
     Output(json).table(rows, empty="no locations seen yet; next: larder build")
 
 
@@ -164,13 +160,25 @@ def comparisons_(
     business: Annotated[str | None, typer.Option(help="Only of this business.")] = None, json: JsonFlag = False
 ) -> None:
     """Days and weeks that are compared with others than those of 364 days earlier."""
+
+    def found(connection: Connection, shard: Shard, owner: int) -> list[dict[str, Any]]:
+        return [asdict(decision) for decision in comparisons.list_comparisons(connection, shard, owner)]
+
+    rows = _of_businesses(business, found)
+    Output(json).table(rows, empty="everything is compared with what was 364 days earlier")
+
+
+def _of_businesses(
+    business: str | None, found: Callable[[Connection, Shard, int], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """What is found of one business, or of each, with its name before it."""
     context = get_context()
     rows: list[dict[str, Any]] = []
     for owner in [context.catalogue.business(business)] if business else context.catalogue.businesses():
         with context.router.pinned(owner.id) as connection:
-            found = comparisons.list_comparisons(connection, context.router.shard_of(owner.id), owner.id)
-        rows += [{"business": owner.name, **asdict(decision)} for decision in found]
-    Output(json).table(rows, empty="everything is compared with what was 364 days earlier")
+            held = found(connection, context.router.shard_of(owner.id), owner.id)
+        rows += [{"business": owner.name, **row} for row in held]
+    return rows
 
 
 def _alone(row: maps.MapRow) -> bool:

@@ -23,14 +23,13 @@ from ingestion.data.spec import NAME as DATA
 from ingestion.drift import Shape
 from ingestion.errors import ConfigError, DataError, LarderError
 from ingestion.landing import PACKAGE_BYTES, Row, Slot, land, slot, sweep
+from ingestion.lanes import BACKLOG
 from ingestion.outcome import Failure, LoadResult
 from ingestion.publish import LandedBlock, publish
 from ingestion.spec import IntegrationSpec, Stream
 
 log = logging.getLogger(__name__)
 
-# Above it a block is a backfill, and waits for the fresh ones.
-_BULK_BYTES = 8 << 20
 Progress = Callable[[int, int], None]
 
 
@@ -166,7 +165,7 @@ def batches(works: Iterable[Work]) -> Iterator[list[Work]]:
 
 def _lane(work: Work) -> tuple[bool, int, UUID]:
     manifest = work.manifest
-    return manifest.bytes > _BULK_BYTES, manifest.business, manifest.block_id
+    return manifest.bytes > BACKLOG, manifest.business, manifest.block_id
 
 
 def _identity(manifest: Manifest) -> tuple[UUID, int]:

@@ -16,7 +16,7 @@ from orchestration.cycle import Scope, cycle_events, due
 from orchestration.emit import outputs
 from orchestration.events import Event
 from orchestration.installation import Larder
-from orchestration.moves import go_on_with_flips
+from orchestration.jobs import probe
 from orchestration.specs import Graph
 from orchestration.transform import ShardBuild
 from orchestration.translator import shards
@@ -125,10 +125,9 @@ def _schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
             at = larder.open()
         except LarderError as error:
             return dg.SkipReason(f"{error.cause}; next: {error.next_command}")
-        for done in go_on_with_flips(at):
-            context.log.warning(done)
-        if not due(at):
-            return dg.SkipReason("nothing is due, pending or changed on any shard")
+        reasons = probe(context, at)
+        if isinstance(reasons, dg.SkipReason):
+            return reasons
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
     return every_ten_minutes_by_shard

@@ -10,8 +10,8 @@ import contextlib
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from orchestration.dbt_worker import DbtProject
 from orchestration.mark import code_fingerprint, look
 from orchestration.results import Target
 from orchestration.retarget import retarget
+from orchestration.snapshot import snapshot
 from orchestration.transform import connect
 from sharding.errors import LarderError
 
@@ -179,14 +180,17 @@ class Explainer(DbtProject):
         node = self._model(name)
         columns = node.config.get("facet")
         retarget(self.manifest, self._names, target.database, target.schema)
-        with _connected(target, timeout_seconds) as cursor:
-            types = _column_types(cursor, target.schema(self._names[node.unique_id].schema), node.alias)
-            if not types:
-                cause = f"{name} was never built on {target.name}"
-                raise LarderError(cause, "you", f"larder build --shard {target.name}")
-            found = self._probe(target, node)
-            found["behind"] = self._behind(target, node)
-            return _explained(cursor, found, node, target, {c: facet[c] for c in columns}, types, limit)
+        try:
+            with snapshot(target, "debug", timeout_seconds) as cursor:
+                types = _column_types(cursor, target.schema(self._names[node.unique_id].schema), node.alias)
+                if not types:
+                    cause = f"{name} was never built on {target.name}"
+                    raise LarderError(cause, "you", f"larder build --shard {target.name}")
+                found = self._probe(target, node)
+                found["behind"] = self._behind(target, node)
+                return _explained(cursor, found, node, target, {c: facet[c] for c in columns}, types, limit)
+        except psycopg2.DataError as error:
+            raise LarderError(str(error.diag.message_primary), "you", "larder debug --help") from error
 
     def _model(self, name: str) -> Any:
         if self._manifest is None:
@@ -349,25 +353,3 @@ def _column_types(cursor: Cursor, schema: str, table: str) -> dict[str, str]:
 def _columns(cursor: Cursor, sql: str) -> set[str]:
     cursor.execute(f"select * from (\n{sql}\n) as computed limit 0")
     return {column.name for column in cursor.description or ()}
-
-
-@contextmanager
-def _connected(target: Target, timeout_seconds: float) -> Iterator[Cursor]:
-    """One read-only snapshot of the shard. Postgres' refusals become errors that say so."""
-    connection = psycopg2.connect(
-        host=target.host, port=target.port, user=target.username, password=target.password or None,
-        dbname=target.database, connect_timeout=5, application_name="larder debug",
-        options=f"-c statement_timeout={int(timeout_seconds * 1000)} -c jit=off -c work_mem=64MB",
-    )  # fmt: skip
-    with closing(connection):
-        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        try:
-            with connection.cursor() as cursor:
-                yield cursor
-        except psycopg2.extensions.QueryCanceledError as error:
-            cause = f"{target.name}: not read within {timeout_seconds:g} s"
-            raise LarderError(cause, "you", f"larder debug … --timeout {timeout_seconds * 10:g}") from error
-        except psycopg2.DataError as error:
-            raise LarderError(str(error.diag.message_primary), "you", "larder debug --help") from error
-        finally:
-            connection.rollback()

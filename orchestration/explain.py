@@ -6,12 +6,7 @@ in one read-only snapshot. What is listed adds up to the number, or the account 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import date
-
-import psycopg2
-from psycopg2.extensions import cursor as Cursor
 
 from orchestration.dbt_worker import DbtProject
 from orchestration.explain_account import Account
@@ -19,6 +14,7 @@ from orchestration.explain_sql import Graph
 from orchestration.explain_work import Work
 from orchestration.results import Target
 from orchestration.retarget import retarget
+from orchestration.snapshot import snapshot
 from sharding.errors import LarderError
 
 
@@ -34,7 +30,7 @@ class Accountant(DbtProject):
             LarderError: turn `you`: no such model, column or row, or a model that is not of a place and a day.
         """
         graph = self._graph(target, model)
-        with _connected(target, timeout) as cursor:
+        with snapshot(target, "explain", timeout, "timezone=UTC") as cursor:
             work = Work(self, graph, target, cursor, model, place, day, column)
             return work.account()
 
@@ -57,23 +53,3 @@ class Accountant(DbtProject):
         if model not in graph.ids:
             raise LarderError(f"there is no model {model!r}", "you", "dbt ls --resource-type model")
         return graph
-
-
-@contextmanager
-def _connected(target: Target, timeout: float) -> Iterator[Cursor]:
-    """One read-only snapshot of the shard."""
-    connection = psycopg2.connect(
-        host=target.host, port=target.port, user=target.username, password=target.password or None,
-        dbname=target.database, connect_timeout=5, application_name="larder explain",
-        options=f"-c statement_timeout={int(timeout * 1000)} -c jit=off -c work_mem=64MB -c timezone=UTC",
-    )  # fmt: skip
-    with closing(connection):
-        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        try:
-            with connection.cursor() as cursor:
-                yield cursor
-        except psycopg2.extensions.QueryCanceledError as error:
-            cause = f"{target.name}: not read within {timeout:g} s"
-            raise LarderError(cause, "you", f"larder explain … --timeout {timeout * 10:g}") from error
-        finally:
-            connection.rollback()

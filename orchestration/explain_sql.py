@@ -166,6 +166,14 @@ def recomputed(
     )
 
 
+def _elsewhere(table: Table, place: Place, alias: str, value: str) -> str:
+    """The columns of a table's rows, as though they stood at another place."""
+    return ", ".join(
+        f"{value}::{kind} as {column}" if column == place.column else f"{alias}.{column}"
+        for column, kind in table.columns.items()
+    )
+
+
 def parts_query(
     graph: Graph,
     line: Lineage,
@@ -204,10 +212,7 @@ def parts_query(
         if record != "root_key":
             join = f" inner join {keys}.{str(record).removesuffix('_id')} as own on own.id = fact.{record}"
             value = "own.natural_key"
-        moving = ", ".join(
-            f"part.place::{kind} as {column}" if column == place.column else f"fact.{column}"
-            for column, kind in table.columns.items()
-        )
+        moving = _elsewhere(table, place, "fact", "part.place")
         made.append(
             f'"larder_{name}" as (select {moving} from {fresh.get(table.relation, table.relation)} as fact{join}'
             f" inner join larder_part as part on part.model = '{name}' and part.source_id = fact.source_id"
@@ -219,10 +224,7 @@ def parts_query(
         table = tables[name]
         if place.column not in table.columns:
             continue
-        moving = ", ".join(
-            f"place.value::{kind} as {column}" if column == place.column else f"looked_up.{column}"
-            for column, kind in table.columns.items()
-        )
+        moving = _elsewhere(table, place, "looked_up", "place.value")
         made.append(
             f'"larder_{name}" as (select {moving} from {table.relation} as looked_up cross join'
             f" (select distinct place as value from larder_part union all select {place.value}) as place"

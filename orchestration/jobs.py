@@ -63,12 +63,17 @@ def every_ten_minutes(
     if running:
         return dg.SkipReason(f"the last cycle still runs ({running[0]})")
     context.instance.add_dynamic_partitions(str(shards.name), [s.name for s in at.catalogue.shards()])
+    reasons = probe(context, at)
+    if isinstance(reasons, dg.SkipReason):
+        return reasons
+    return dg.RunRequest(tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()})
+
+
+def probe(context: dg.ScheduleEvaluationContext, at: Installation) -> dict[str, str] | dg.SkipReason:
+    """Go on with flips that were cut off, then say which shards are due, and why."""
     for done in go_on_with_flips(at):
         context.log.warning(done)
-    reasons = due(at)
-    if not reasons:
-        return dg.SkipReason("nothing is due, pending or changed on any shard")
-    return dg.RunRequest(tags={f"larder/{shard}": why[:200] for shard, why in reasons.items()})
+    return due(at) or dg.SkipReason("nothing is due, pending or changed on any shard")
 
 
 def still_running(instance: dg.DagsterInstance, at: Installation, now: float | None = None) -> list[str]:
