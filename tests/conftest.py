@@ -6,7 +6,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +20,12 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.provision import create_database, provision_control, provision_shard
 from sharding.settings import Settings, get_settings
+from tests.faults.record import figure, pytest_collection_modifyitems, pytest_configure
 
 if TYPE_CHECKING:
     from orchestration.dbt_worker import DbtProject
+
+__all__ = ["figure", "pytest_collection_modifyitems", "pytest_configure"]  # what tests of faults report
 
 UNSAFE_BUT_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
@@ -89,21 +92,28 @@ def reachable_programs() -> Iterator[None]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+@contextmanager
+def running_server(name: str) -> Iterator[Server]:
     """Postgres with the templates `shard` and `larder_control`, both at the newest version."""
     # Not pytest's tmp_path: it is closed to other users, and as root Postgres runs as one.
     home = Path(tempfile.mkdtemp(prefix="larder-test-", dir=scratch()))
     home.chmod(0o755)
     settings = Settings(home=home, control_dsn=None)
     try:
-        made = Server(instances.start("test", settings, UNSAFE_BUT_QUICK), settings, itertools.count(1))
+        made = Server(instances.start(name, settings, UNSAFE_BUT_QUICK), settings, itertools.count(1))
         provision_control(made.instance, settings)
         provision_shard(made.shard("shard"))
         yield made
     finally:
-        instances.remove("test", settings)
+        instances.remove(name, settings)
         shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The test run's Postgres."""
+    with running_server("test") as made:
+        yield made
 
 
 @pytest.fixture
