@@ -32,6 +32,7 @@ COMMANDS: dict[str, Lazy] = {
     "access": Lazy("cli.access:app", "Roles by which a business reads its own rows, and nobody else's."),
     "source": Lazy("cli.source:app", "Connections of a business to an integration."),
     "files": Lazy("cli.files:app", "Files and databases of one's own: previews, mappings, uploads."),
+    "objective": Lazy("cli.objective:app", "How old a source's data may be, by kind, business or source."),
     "integration": Lazy("cli.integration:app", "Vendors that can be read."),
     "sandbox": Lazy("cli.sandbox:app", "Local servers that behave like the vendors, with their own clock."),
     "extract": Lazy("cli.extract:extract", "Read what is due from the vendors into blocks."),

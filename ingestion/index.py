@@ -1,7 +1,7 @@
 """The control database's side of extraction: block index, cursors, extraction log.
 
-A block's index row, its cursor and its log row are written in one transaction; the blocks' manifests stay the truth and
-the index can be rebuilt from them (ingestion/reindex.py).
+A block's index row, its cursor, its log row and what metrics count of it are written in one transaction; the blocks'
+manifests stay the truth and the index can be rebuilt from them (ingestion/reindex.py).
 """
 
 import json
@@ -16,6 +16,7 @@ import psycopg2.errors
 import psycopg2.extras
 from psycopg2.extensions import connection as Connection
 
+from ingestion import counters
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import LarderError
 from ingestion.manifest import REIMPORT
@@ -298,7 +299,9 @@ def _log(cur: psycopg2.extensions.cursor, entry: LogEntry, outcome: str, manifes
     cur.execute(
         "insert into control.extraction_log (source_id, stream, started_at, window_from, window_to, outcome, block_id,"
         " records, requests, retries, error_class, message)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " returning records, requests, retries, (select s.integration from control.sources as s"
+        " where s.source_id = extraction_log.source_id)",
         (
             entry.source_id,
             entry.stream,
@@ -312,4 +315,16 @@ def _log(cur: psycopg2.extensions.cursor, entry: LogEntry, outcome: str, manifes
             entry.error.turn if entry.error else None,
             entry.error.cause if entry.error else entry.message,
         ),
+    )
+    [(records, requests, retries, integration)] = cur.fetchall()
+    counters.add(
+        cur,
+        [
+            ("extracts", integration, outcome, 1),
+            ("extracted_records", integration, "", records),
+            ("extracted_bytes", integration, "", manifest.bytes if manifest else 0),
+            ("requests", integration, "", requests),
+            ("retries", integration, "", retries),
+            ("extract_errors", integration, entry.error.turn if entry.error else "", 1 if entry.error else 0),
+        ],
     )

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from psycopg2.extensions import connection as Connection
 
-from ingestion import drift, index
+from ingestion import counters, drift, index
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.gate import GateClosedError
 from ingestion.load import Progress, load_blocks
@@ -45,6 +45,7 @@ def load_and_mark(
         return LoadResult()
     result = load_blocks(shard_dsn, schemas, manifests, store, specs, progress)
     index.mark_loaded(control, result.loaded_block_ids)
+    _count(control, result)
     for failure in result.failures:
         if isinstance(failure.error, GateClosedError):
             continue  # a business on its way: nothing failed
@@ -53,3 +54,19 @@ def load_and_mark(
     for block in sorted(result.blocks, key=lambda block: block.block_id):  # as they were extracted
         drift.note(control, of_block[block.block_id], result.shapes[block.block_id])
     return result
+
+
+_FATES = ("versions", "unchanged", "superseded", "quarantined")  # of a block's records
+
+
+def _count(control: Connection, result: LoadResult) -> None:
+    """Add what was loaded to the totals; where a process dies before this, they lack that load."""
+    counts: list[counters.Count] = []
+    for block in result.blocks:
+        counts.append(("loaded_blocks", block.integration, "", 1))
+        counts.append(("tombstones", block.integration, "", block.tombstones))
+        counts += [("loaded_records", block.integration, fate, getattr(block, fate)) for fate in _FATES]
+    failed = [failure for failure in result.failures if not isinstance(failure.error, GateClosedError)]
+    counts += [("load_errors", "", failure.error.turn, len(failure.block_ids)) for failure in failed]
+    with control, control.cursor() as cur:
+        counters.add(cur, counts)

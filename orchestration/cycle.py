@@ -27,6 +27,7 @@ from orchestration.events import STEPS, CycleReport, Event, StepName
 from orchestration.passes import Passes
 from orchestration.project import project_dir as project_dir_of
 from orchestration.reading import Reading
+from orchestration.tally import Tally
 from orchestration.transform import Choice, Transform, target_of
 from orchestration.workers import Progress as BuildProgress
 from sharding.catalogue import Catalogue
@@ -114,7 +115,8 @@ def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> 
         )  # fmt: skip
         reading = Reading(at.catalogue, at.store, at.clock, sources, scope.streams, options)
     _upload(at, scope)
-    yield from Passes(at, scope, shards, reading, until, watch.building).events()
+    tally = Tally(at.catalogue.dsn, at.clock(), whole="build" in scope.steps and not scope.choice.partial)
+    yield from tally.heard(Passes(at, scope, shards, reading, until, watch.building).events())
     _upload(at, scope)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -102,7 +102,7 @@ class Passes:
         self._reading_over = reading is None
         self._over_since: float | None = None
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event]:
         """What each stream and shard came to as soon as it is known, then the costs. Closed early, it ends its workers
         and begins nothing more."""
         transform = self._at.transform
