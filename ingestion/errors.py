@@ -32,6 +32,14 @@ class OutageError(VendorError):
     """The vendor itself is down or failing, whoever asks: unreachable, broken off, too slow, HTTP 500 and above."""
 
 
+class ThrottledError(VendorError):
+    """The vendor wants fewer requests than there are to make."""
+
+
+class ShapeError(VendorError):
+    """The vendor answered, and not in the shape that is known of it."""
+
+
 class PutOffError(LarderError):
     """The run's time is over. No fault of anybody's: what was not read is read in the next run."""
 

@@ -18,7 +18,16 @@ from urllib3.exceptions import HTTPError
 
 from ingestion.blocks import HttpEvidence
 from ingestion.budget import Budget, shared_budget
-from ingestion.errors import ConfigError, CredentialsError, LarderError, OutageError, PutOffError, VendorError
+from ingestion.errors import (
+    ConfigError,
+    CredentialsError,
+    LarderError,
+    OutageError,
+    PutOffError,
+    ShapeError,
+    ThrottledError,
+    VendorError,
+)
 from ingestion.limits import Until
 from ingestion.page import Page
 from ingestion.source import SourceRef, base_url_of, secret_values
@@ -157,7 +166,8 @@ class Client:
             if self._until.left <= seconds < self._patience - waited:
                 raise PutOffError(self._source.extract_command)  # it might have been answered yet
             if waited + seconds > self._patience:
-                raise (OutageError if isinstance(problem, OutageError) else VendorError)(
+                known = (kind for kind in (OutageError, ThrottledError, ShapeError) if isinstance(problem, kind))
+                raise next(known, VendorError)(
                     f"{problem.cause}; gave up after {attempt} tries and {waited:.0f} s of waiting"
                     + (f" (the vendor asks for {wait:.0f} s more)" if wait else ""),
                     next_command=self._source.extract_command,
@@ -180,7 +190,7 @@ class Client:
             return error, 0.0
         except _LoginThrottledError as error:
             cause = f"{self._spec.title} throttles the login of {self._source.label}"
-            return VendorError(cause, next_command=again), error.wait
+            return ThrottledError(cause, next_command=again), error.wait
         except LarderError as error:
             return error, None
         page = Page(answer.body, answer.headers, public, again)
@@ -194,7 +204,7 @@ class Client:
         said = self._excerpt(answer.body)
         if meaning == "throttled":
             wait = _retry_after(answer.headers, self._spec.rate_limit.reset_header)
-            return VendorError(f"{self._spec.title} throttles {self._source.label}{said}", next_command=again), wait
+            return ThrottledError(f"{self._spec.title} throttles {self._source.label}{said}", next_command=again), wait
         if meaning == "credentials":
             return self._refused(answer.status, said), None
         if meaning == "cursor_expired":

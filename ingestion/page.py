@@ -5,7 +5,7 @@ from functools import cached_property
 
 import msgspec
 
-from ingestion.errors import VendorError
+from ingestion.errors import ShapeError
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
@@ -106,10 +106,10 @@ class Page:
             except msgspec.DecodeError as error:
                 raise self.malformed(str(error)) from error
 
-    def malformed(self, detail: str) -> VendorError:
+    def malformed(self, detail: str) -> ShapeError:
         """The error of a page that cannot be used."""
         sample = self.body[:80].decode("utf-8", "replace")
-        return VendorError(
+        return ShapeError(
             f"{self.url} answered with something that cannot be read: {detail}; it begins {sample!r}",
             next_command=self._again,
         )

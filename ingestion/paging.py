@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ingestion.errors import VendorError
+from ingestion.errors import ShapeError
 from ingestion.http import Client, Request
 from ingestion.page import Page
 from ingestion.spec import (
@@ -136,8 +136,8 @@ class Pager:
     def _too_many(self, paging: PageNumberPaging | OffsetPaging, page: Page) -> Exception:
         return TooManyError() if isinstance(paging, OffsetPaging) else self._endless(page)
 
-    def _endless(self, page: Page) -> VendorError:
-        return VendorError(
+    def _endless(self, page: Page) -> ShapeError:
+        return ShapeError(
             f"{page.url} leads back to a page that was already read: the pages never end", next_command=self._again
         )
 
