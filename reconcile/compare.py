@@ -124,6 +124,9 @@ def quarantined_places(cursor: Any, raw_schema: str, source_id: int, stream: str
     return frozenset(Place(*row) for row in cursor)
 
 
+NOT_LOADED = "in the store, not loaded"
+
+
 class LedgerProblem(NamedTuple):
     """A block whose records are not all accounted for."""
 
@@ -150,7 +153,7 @@ def ledger_problems(cursor: Any, raw_schema: str, source_id: int, in_store: Mapp
                     f"{in_store.get(block_id)} records stored, {records} in the ledger, {accounted} told",
                 )
             )
-    found += [LedgerProblem(b, "?", "in the store, not loaded") for b in in_store.keys() - seen]
+    found += [LedgerProblem(b, "?", NOT_LOADED) for b in in_store.keys() - seen]
     return found
 
 

@@ -303,6 +303,10 @@ class Catalogue:
             )
         return self.source(source.id)
 
+    def password(self, instance: Instance) -> str:
+        """An instance's secret, read now from where its reference points."""
+        return read_secret(instance.secret_ref, self.home)
+
     def credentials(self, source: Source) -> dict[str, str]:
         """A source's secrets, read now from where its reference points."""
         return read_credentials(source.secret_ref, self.home)

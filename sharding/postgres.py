@@ -88,8 +88,15 @@ class PgBinaries:
 
     def has_lz4(self) -> bool:
         """Whether this build can compress with lz4."""
+        return "with-lz4" in self._configured()
+
+    def has_zstd(self) -> bool:
+        """Whether this build's dumps can be compressed with zstd."""
+        return self.major >= 16 and "with-zstd" in self._configured()
+
+    def _configured(self) -> str:
         config = subprocess.run([self.tool("pg_config"), "--configure"], capture_output=True, text=True, check=False)
-        return "with-lz4" in config.stdout
+        return config.stdout
 
 
 def installed_bin(settings: Settings) -> Path:

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     block_remote: str = ""
     """fsspec URL of an object store that every block is copied to, beside all else. Default: none."""
 
+    export_store: str = ""
+    """Folder or fsspec URL that `larder export` writes marts to. Default: none, `--to` says it."""
+
     run_as: str = "nobody"
     """The unprivileged user that embedded Postgres runs as when Larder itself runs as root."""
 
@@ -66,10 +69,26 @@ class Settings(BaseSettings):
     replica_lag: float = 10.0
     """Seconds that a replica may be behind and still be read; 0: replicas are not read."""
 
+    backups: str = ""
+    """fsspec URL of where backups go, such as `s3://bucket/backups`. Default: `file://<home>/backups`, the same disk."""
+
+    backup_jobs: int = 2
+    """Tables that a backup or a restore has at work at once."""
+
+    backup_days: int = 7
+    """Days that keep their last backup."""
+
+    backup_weeks: int = 5
+    """Weeks that keep their last backup."""
+
+    backup_months: int = 0
+    """Months that keep their last backup."""
+
     def model_post_init(self, context: object) -> None:
         """Fill the defaults that depend on other settings."""
         self.home = (project_root() / ".larder" if self.home == Path() else self.home.expanduser()).absolute()
         self.block_store = self.block_store or f"file://{self.home / 'blocks'}"
+        self.backups = self.backups or f"file://{self.home / 'backups'}"
 
     @computed_field  # type: ignore[prop-decorator]
     @cached_property

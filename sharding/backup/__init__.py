@@ -1,0 +1,1 @@
+"""Backups of a database, and what makes a restored shard one that can be gone on with."""
