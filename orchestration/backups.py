@@ -27,7 +27,6 @@ from sharding.backup.keep import Policy, kept
 from sharding.backup.shards import known_of, part_of, shares
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
-from sharding.model import Shard
 from sharding.postgres import binaries
 from sharding.settings import Settings
 from sharding.up import control_dsn

@@ -1,4 +1,4 @@
-"""What of a database is a shard, and what a backup of it says besides: who lived there, and which blocks were loaded."""
+"""What of a database is a shard, and what a backup says of it: who lived there, which blocks were loaded."""
 
 from __future__ import annotations
 
