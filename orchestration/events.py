@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ingestion.errors import LarderError as IngestionError
+from orchestration.notices.classes import Class, class_of, class_of_text
 from orchestration.transform import ShardBuild
 from sharding.errors import LarderError as ShardingError
 
@@ -17,16 +18,22 @@ STEPS: tuple[StepName, ...] = ("extract", "load", "build")
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as people act on it: cause, whose turn it is, what to run next."""
+    """An error as people act on it: cause, whose turn it is, what to run next, and of what class it is."""
 
     cause: str
     turn: str
     next_command: str
+    kind: Class
 
     @classmethod
     def of(cls, error: IngestionError | ShardingError) -> Failure:
         """An error of ingestion or of sharding, without its traceback."""
-        return cls(error.cause, error.turn, error.next_command)
+        return cls(error.cause, error.turn, error.next_command, class_of(error))
+
+    @classmethod
+    def told(cls, cause: str, turn: str, next_command: str) -> Failure:
+        """What is no error of Python's: its class is that of its text."""
+        return cls(cause, turn, next_command, class_of_text(turn, cause))
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def failure_of(build: ShardBuild) -> Failure:
     """A failed build as an error. A broken model or test is ours; a shard that does not answer is configuration."""
     nodes = build.result.failed if build.result else ()
     if not nodes:
-        return Failure(build.reason, "config", "larder status")
+        return Failure.told(build.reason, "config", "larder status")
     first = nodes[0]
     turn = "data" if first.kind == "test" else "us"
-    return Failure(build.reason, turn, f"larder build --shard {build.shard} --select {first.name}")
+    return Failure.told(build.reason, turn, f"larder build --shard {build.shard} --select {first.name}")

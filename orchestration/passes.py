@@ -280,7 +280,7 @@ class Passes:
         self._tried.update(manifest.block_id for manifest in state.taken)
         if ended.state == "failed":
             state.over = state.gone = True
-            failure = Failure(ended.reason, "config", "larder status")
+            failure = Failure.told(ended.reason, "config", "larder status")
             yield from not_loaded(state.shard, state.taken, self._sources, failure)
         if self._builds:
             yield ended
