@@ -9,7 +9,8 @@ from ingestion.index import connect, index_block
 
 
 def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None = None) -> int:
-    """Index every block of the store that is not indexed, and set missing cursors to the newest block's.
+    """Index every block of the store that is not indexed, and set cursors that are missing, or older than the index
+    they came from (a control database that was restored), to the newest block's.
 
     Returns the number of blocks added. Sources must be in the catalogue; blocks of others are left alone. Windows that
     gave no block are not in the manifests: they are read again, which finds nothing new.
@@ -35,7 +36,9 @@ def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None 
             for (source_id, stream), manifest in newest.items():
                 cur.execute(
                     "insert into control.cursors (source_id, stream, cursor, block_id) values (%s, %s, %s, %s)"
-                    " on conflict (source_id, stream) do nothing",
+                    " on conflict (source_id, stream) do update set cursor = excluded.cursor,"
+                    " block_id = excluded.block_id, advanced_at = clock_timestamp()"
+                    " where cursors.block_id < excluded.block_id",
                     (source_id, stream, json.dumps(manifest.cursor_after), manifest.block_id),
                 )
         return added
