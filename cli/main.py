@@ -40,6 +40,7 @@ COMMANDS: dict[str, Lazy] = {
     "build": Lazy("cli.build:build", "Run the dbt models on the shards."),
     "cycle": Lazy("cli.cycle:cycle", "Extract, load and build whatever is due."),
     "reconcile": Lazy("cli.reconcile:reconcile", "Compare blocks, raw, facts and summaries, to the cent."),
+    "export": Lazy("cli.export:export", "Marts as Parquet files in an object store, a file a month."),
     "report": Lazy("cli.report:report", "The numbers, and whether they equal the receipts."),
     "verify": Lazy("cli.verify:verify", "Compare every model with its own SELECT, and run all data tests whole."),
     "reproduce": Lazy("cli.reproduce:reproduce", "What happened to a block happens again, on a throwaway shard."),

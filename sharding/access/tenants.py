@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.access import workspace
@@ -139,6 +140,21 @@ def list_access(catalogue: Catalogue) -> list[Access]:
     """The roles of all businesses that have one."""
     businesses = {business.id: business for business in catalogue.businesses()}
     return [_access(catalogue, businesses[record.business], record) for record in _records(catalogue)]
+
+
+def open_session(catalogue: Catalogue, business: str | int) -> Connection:
+    """A session of a business's own role: what it sees is what the business sees.
+
+    Raises:
+        LarderError: turn `you`: it has no role.
+    """
+    owner = catalogue.business(business)
+    record = _record(catalogue, owner.id)
+    if record is None:
+        raise LarderError(f"{owner.name} has no role of its own", "you", f"larder access grant {owner.name}")
+    at = catalogue.shard(owner.shard)
+    password = _password(catalogue, record.secret_ref)
+    return psycopg2.connect(postgres_url(record.role, password, at.host, at.port, at.database), connect_timeout=10)
 
 
 def carry_access(catalogue: Catalogue, business: str | int, target: str | Shard) -> str | None:
