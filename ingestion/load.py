@@ -27,8 +27,10 @@ from ingestion.lanes import BACKLOG
 from ingestion.outcome import Failure, LoadResult
 from ingestion.publish import LandedBlock, publish
 from ingestion.spec import IntegrationSpec, Stream
+from ingestion.trouble import is_passing, trouble_of
 
 log = logging.getLogger(__name__)
+_TRIES = 3  # of a publish that another session was in the way of
 
 Progress = Callable[[int, int], None]
 
@@ -204,6 +206,9 @@ class _Loader:
         except PipelineStepFailed as error:
             self._check_alive()
             sweep(self.conn, self.slot)
+            if (trouble := trouble_of(error)) is not None:
+                self._fail(batch, trouble)
+                return
             if len(batch) > 1:
                 self.load(batch[: len(batch) // 2])
                 self.load(batch[len(batch) // 2 :])
@@ -225,7 +230,7 @@ class _Loader:
         land(self.dsn, self.slot, self._rows(batch, landed, damaged))
         return landed, damaged
 
-    def _publish(self, business: int, blocks: Sequence[LandedBlock]) -> None:
+    def _publish(self, business: int, blocks: Sequence[LandedBlock], tries: int = _TRIES) -> None:
         """Publish, and when the database refuses the whole, the halves: one bad block does not hold the others."""
         try:
             self.result.add(publish(self.conn, self.schemas, self.slot, business, blocks))
@@ -233,6 +238,12 @@ class _Loader:
             self._fail(blocks, error)
         except psycopg2.Error as error:
             self._check_alive()
+            if is_passing(error) and tries > 1:
+                self._publish(business, blocks, tries - 1)
+                return
+            if (trouble := trouble_of(error)) is not None:
+                self._fail(blocks, trouble)
+                return
             if len(blocks) > 1:
                 self._publish(business, blocks[: len(blocks) // 2])
                 self._publish(business, blocks[len(blocks) // 2 :])

@@ -233,4 +233,6 @@ class Workers:
         worker.end()
         if late:
             return f"not finished after {took:.0f} s; ended"
-        return f"the transform worker died (exit code {worker.process.exitcode})"
+        code = worker.process.exitcode
+        why = "; killed from outside, as a machine does that is out of memory" if code == -signal.SIGKILL else ""
+        return f"the worker died (exit code {code}{why})"
