@@ -226,8 +226,8 @@ def _configure(record: Record, who: Account, programs: PgBinaries, options: Mapp
     defaults = (Path(__file__).parent / "postgresql.conf").read_text().splitlines()
     ours = {"listen_addresses": HOST, "port": str(record.port), **options}
     path = Path(record.data, "larder.conf")
-    lz4 = programs.has_lz4()
-    lines = [line for line in defaults if lz4 or "lz4" not in line]
+    absent = {"lz4": not programs.has_lz4(), "pg_stat_statements": not programs.has_library("pg_stat_statements")}
+    lines = [line for line in defaults if not any(missing and name in line for name, missing in absent.items())]
     lines += [f"{key} = '{value}'" for key, value in ours.items()]
     path.write_text("\n".join(["# written at every start", *lines, ""]))
     who.give(path)

@@ -94,6 +94,11 @@ class PgBinaries:
         """Whether this build's dumps can be compressed with zstd."""
         return self.major >= 16 and "with-zstd" in self._configured()
 
+    def has_library(self, name: str) -> bool:
+        """Whether a library that servers can load at their start is there."""
+        asked = subprocess.run([self.tool("pg_config"), "--pkglibdir"], capture_output=True, text=True, check=False)
+        return Path(asked.stdout.strip(), f"{name}.so").is_file()
+
     def _configured(self) -> str:
         config = subprocess.run([self.tool("pg_config"), "--configure"], capture_output=True, text=True, check=False)
         return config.stdout

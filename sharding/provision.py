@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import errors, sql
 
+from sharding import statements
 from sharding.access.roles import (
     READER,
     altering_roles,
@@ -55,6 +56,7 @@ def provision_shard(shard: Shard, folder: Path = MIGRATIONS, locks: Locks | None
     ensure_roles(shard)
     with altering_roles(shard) as cursor:
         open_database(cursor, shard.database)
+    statements.install(shard)
     applied = migrate_shard(shard, folder, locks)
     if not applied:
         arrange_rights(shard, locks)

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     block_remote: str = ""
     """fsspec URL of an object store that every block is copied to, beside all else. Default: none."""
 
+    slow_request: float = 5.0
+    """Seconds that a reader's requests may take on average before it is told."""
+
     export_store: str = ""
     """Folder or fsspec URL that `larder export` writes marts to. Default: none, `--to` says it."""
 
@@ -83,6 +86,33 @@ class Settings(BaseSettings):
 
     backup_months: int = 0
     """Months that keep their last backup."""
+
+    mail_host: str = ""
+    """SMTP server that failures are mailed by (docs/failures.md). Default: none, and no mail."""
+
+    mail_port: int = 0
+    """Its port. Default: 587 with starttls, 465 with ssl, 25 with none."""
+
+    mail_security: Literal["starttls", "ssl", "none"] = "starttls"
+    """How the line to it is encrypted. Certificates are checked against the system's, or those of SSL_CERT_FILE."""
+
+    mail_user: str = ""
+    """Who logs in there. Default: nobody."""
+
+    mail_password: str = ""
+    """Reference to the password, `env:NAME` or `file:PATH`."""
+
+    mail_from: str = ""
+    """Sender. Default: `larder@<mail_host>`."""
+
+    mail_to: str = ""
+    """Recipients, with commas between them."""
+
+    webhook: str = ""
+    """Reference to the URL of a webhook that takes JSON as Slack does, `env:NAME` or `file:PATH`. Default: none."""
+
+    ui_url: str = ""
+    """Where people open Dagster's UI, such as `https://dagster.example.org`, for links in mails."""
 
     def model_post_init(self, context: object) -> None:
         """Fill the defaults that depend on other settings."""
