@@ -73,6 +73,7 @@ def test_load_and_decide(larder: Larder, settings: Settings, businesses: Catalog
     assert [str(row["id"]) for row in larder("quarantine", "list", "--json").json] == [second]
 
 
+@pytest.mark.fault(24)
 def test_one_damaged_block_fails_alone(larder: Larder, settings: Settings, businesses: Catalogue) -> None:
     bad = block(settings, businesses, "cafe/till", ORDER)
     block(settings, businesses, "diner/till", ORDER)
@@ -85,6 +86,7 @@ def test_one_damaged_block_fails_alone(larder: Larder, settings: Settings, busin
     assert [row["source"] for row in larder("blocks", "list", "--pending", "--json").json] == ["cafe/till"]
 
 
+@pytest.mark.fault(6)
 def test_a_shard_that_is_gone(larder: Larder, settings: Settings, businesses: Catalogue, shard: Shard) -> None:
     block(settings, businesses, "cafe/till", ORDER)
     with closing(psycopg2.connect(businesses.dsn)) as conn, conn, conn.cursor() as cur:

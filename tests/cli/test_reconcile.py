@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from ingestion.blocks import BlockStore
 from reconcile.compare import FACTS, SUMMARIES
@@ -33,6 +34,7 @@ def test_before_the_first_build(larder: Larder, settings: Settings, catalogue: C
     assert "next: larder build" in ran.err
 
 
+@pytest.mark.fault(24)
 def test_a_flipped_byte(larder: Larder, settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
     """The facts are empty stand-ins: a damaged source is told before any of its facts is read."""
     store = BlockStore(settings.block_store)
@@ -57,6 +59,7 @@ def test_a_flipped_byte(larder: Larder, settings: Settings, catalogue: Catalogue
     assert f"block {manifest.block_id} is damaged" in told.json[0]["differences"][0]
 
 
+@pytest.mark.fault(24)
 def test_a_damaged_manifest(larder: Larder, settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
     manifest = block(settings, cafe(catalogue), "cafe/till", ORDER)
     with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:

@@ -189,6 +189,7 @@ def test_what_changed_is_shown_and_then_changed(
     assert "nothing would change" in again(larder, "2025-03-04", "2025-03-06").out
 
 
+@pytest.mark.fault(11)
 def test_the_next_extract_goes_on_as_if_nothing_had_been(
     larder: Larder, vendor: Vendor, catalogue: Catalogue, shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +222,7 @@ def test_a_vendor_with_hours_or_a_horizon_is_respected(
     assert vendor.asked == []
 
 
+@pytest.mark.fault(13)
 def test_a_vendor_that_fails_half_way_leaves_everything(
     larder: Larder, vendor: Vendor, catalogue: Catalogue, httpserver: HTTPServer
 ) -> None:

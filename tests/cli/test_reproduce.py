@@ -118,6 +118,7 @@ def test_a_refused_record_is_refused_again(larder: Callable[..., Ran], blocks: B
     assert there == {"step": "quarantine", "what": finding["what"], "message": finding["message"]}
 
 
+@pytest.mark.fault(30)
 def test_a_case_goes_to_another_machine_as_a_file(larder: Callable[..., Ran], blocks: Blocks, tmp_path: Path) -> None:
     file = tmp_path / "case.tar"
     saved = larder("reproduce", blocks.refused, "--save", str(file))

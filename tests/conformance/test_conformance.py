@@ -59,6 +59,7 @@ def test_incremental(suite: Suite, vendor: str, played: scenario.Played) -> None
     assert differences(suite, vendor, "whole") == []
 
 
+@pytest.mark.fault(15)
 @every_vendor
 def test_moving(suite: Suite, vendor: str, played: scenario.Played) -> None:
     assert no_errors(played, "moving")
@@ -72,12 +73,16 @@ def test_again(played: scenario.Played) -> None:
         assert {key: value for key, value in told.items() if played.first[stream].get(key) != value} == {}, stream
 
 
+@pytest.mark.fault(1)
 @every_vendor
 def test_killed(played: scenario.Played) -> None:
     assert played.kills >= 3 and no_errors(played, "killed")
     assert played.killed == played.first
 
 
+@pytest.mark.fault(12)
+@pytest.mark.fault(13)
+@pytest.mark.fault(17)
 @every_vendor
 def test_bumpy(played: scenario.Played) -> None:
     assert no_errors(played, "bumpy")
@@ -110,6 +115,7 @@ def test_deletes(suite: Suite, vendor: str, played: scenario.Played) -> None:
         assert flagged, f"{stream} {key} is not flagged"
 
 
+@pytest.mark.fault(22)
 @every_vendor
 def test_exact(suite: Suite, vendor: str, played: scenario.Played) -> None:
     assert played.drifted
@@ -134,6 +140,7 @@ def test_exact(suite: Suite, vendor: str, played: scenario.Played) -> None:
                 assert parse_time(said, spelling) == floor_time(moment, spelling)
 
 
+@pytest.mark.fault(19)
 @every_vendor
 def test_drift(suite: Suite, vendor: str, played: scenario.Played) -> None:
     assert played.drifted
@@ -158,6 +165,7 @@ def test_drift(suite: Suite, vendor: str, played: scenario.Played) -> None:
     ) == [(0,)]
 
 
+@pytest.mark.fault(30)
 @every_vendor
 def test_secrets(suite: Suite, vendor: str, played: scenario.Played) -> None:
     secrets = [text.encode() for text in (*played.stage.secrets, *scenario.tokens(played.stage), scenario.WRONG)]

@@ -107,16 +107,22 @@ def watch(tell: Tell) -> None:
     before(urllib3.connectionpool.HTTPConnectionPool, "urlopen", "request")
 
 
-class Kill:
-    """Kills this process, as by kill -9, before its n-th step; where it has fewer, it goes on. `seen`: steps by now."""
+class At:
+    """Acts once, before the n-th step of this process; where it has fewer, never. `seen`: the steps by now."""
 
-    def __init__(self, nth: int) -> None:
-        self._nth = nth
+    def __init__(self, nth: int, act: Callable[[], None]) -> None:
+        self._nth, self._act = nth, act
         self._lock = threading.Lock()
         self.seen: list[tuple[str, str]] = []
 
     def __call__(self, stage: str, step: str) -> None:
         with self._lock:
             self.seen.append((stage, step))
-            if len(self.seen) == self._nth:
-                os.kill(os.getpid(), signal.SIGKILL)
+            due = len(self.seen) == self._nth
+        if due:
+            self._act()
+
+
+def die() -> None:
+    """End this process as kill -9 does."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -40,7 +40,7 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.settings import Settings, get_settings
 from tests.conftest import Server
-from tests.faults.steps import Kill, watch
+from tests.faults.steps import At, die, watch
 from tests.orchestration.shop import Shop, open_shop, write_project
 
 NOTHING = (
@@ -141,6 +141,7 @@ class World:
     server: Server
     project: DbtProject
     folder: Path
+    vendor: HTTPServer
     prices: dict[str, dict[str, Decimal]] = field(default_factory=lambda: {"cafe": {}, "diner": {}})
     day: str = "2025-03-10"
 
@@ -239,14 +240,18 @@ class World:
         """What the last failing forked process said."""
         return (self.folder / "said.txt").read_text()
 
-    def killed(self, nth: int, work: Callable[[], Any] | None = None) -> bool:
-        """Do a cycle that is killed before its n-th step; False if it came to its end before."""
+    def disturbed(self, nth: int, act: Callable[[], None], work: Callable[[], Any] | None = None) -> int:
+        """Do a cycle in a forked process, which does something else before its n-th step; its exit code."""
 
-        def die() -> None:
-            watch(Kill(nth))
+        def play() -> None:
+            watch(At(nth, act))
             (work or self.cycle)()
 
-        code = self.aside(die)
+        return self.aside(play)
+
+    def killed(self, nth: int, work: Callable[[], Any] | None = None) -> bool:
+        """Do a cycle that is killed before its n-th step; False if it came to its end before."""
+        code = self.disturbed(nth, die, work)
         assert code in (0, -signal.SIGKILL), self.said
         return code != 0
 
@@ -255,7 +260,7 @@ class World:
         found = self.folder / "steps.txt"
 
         def count() -> None:
-            counting = Kill(0)
+            counting = At(0, die)
             watch(counting)
             (work or self.cycle)()
             found.write_text("\n".join(f"{stage}\t{step}" for stage, step in counting.seen))
@@ -369,7 +374,7 @@ def open_world(server: Server) -> Iterator[World]:
         here = Path.cwd()
         project.parse()
         os.chdir(here)
-        world = World(shop, server, project, folder)
+        world = World(shop, server, project, folder, vendor)
         for number, business in enumerate(("cafe", "diner")):
             world.trade(0, business)
             assert world.aside(lambda business=business: world.cycle(business)) == 0, world.said  # type: ignore[misc]

@@ -167,6 +167,7 @@ def dripping() -> Iterator[str]:
     server.close()
 
 
+@pytest.mark.fault(13)
 def test_an_answer_that_drips_is_ended_and_is_the_vendors_fault(
     shop: Shop, dripping: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

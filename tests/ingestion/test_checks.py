@@ -17,6 +17,7 @@ NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
 check = checker(SPECS["acme"].stream("orders"))
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("record", "reason", "key", "said"),
     [

@@ -30,6 +30,7 @@ def last_log(shop: Shop) -> tuple[Any, ...]:
     return shop.rows("select outcome, error_class, message from control.extraction_log order by id desc limit 1")[0]
 
 
+@pytest.mark.fault(13)
 def test_unreachable_vendor(shop: Shop) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -50,6 +51,7 @@ def test_refused_credentials_stop_the_source_at_once(shop: Shop, vendor: HTTPSer
     assert len(results) == 1 and len(vendor.log) == 1
 
 
+@pytest.mark.fault(12)
 def test_throttling_without_end(shop: Shop, vendor: HTTPServer) -> None:
     vendor.expect_request("/items").respond_with_data("slow down", status=429, headers={"Retry-After": "3600"})
     error = failure(shop.extract(shop.source(base_url=vendor.url_for("")), make_spec(ITEMS)))
@@ -58,6 +60,7 @@ def test_throttling_without_end(shop: Shop, vendor: HTTPServer) -> None:
     assert shop.rows("select count(*) from control.cursors") == [(0,)]
 
 
+@pytest.mark.fault(12)
 def test_throttling_that_ends_is_waited_for(shop: Shop, vendor: HTTPServer) -> None:
     answers = iter([Response("", 429, {"Retry-After": "1"}), Response("", 503), Response(json.dumps(GOOD))])
     vendor.expect_request("/items").respond_with_handler(lambda _: next(answers))
@@ -67,6 +70,7 @@ def test_throttling_that_ends_is_waited_for(shop: Shop, vendor: HTTPServer) -> N
     assert result.seconds >= 1
 
 
+@pytest.mark.fault(12)
 def test_throttling_with_status_200_or_400_is_known_by_its_sign(shop: Shop, vendor: HTTPServer) -> None:
     answers = iter([Response('{"code":40100}'), Response('{"code":"17"}', 400), Response(json.dumps(GOOD))])
     vendor.expect_request("/items").respond_with_handler(lambda _: next(answers))
@@ -87,6 +91,7 @@ def test_a_code_other_than_the_good_one_is_an_error_with_status_200(shop: Shop, 
     assert (result.outcome, result.retries, result.records) == ("block", 1, 1)
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("body", ["{'data': []}", '{"data":[{"id":1}', "<html>maintenance</html>", ""])
 def test_malformed_json(shop: Shop, vendor: HTTPServer, body: str) -> None:
     vendor.expect_request("/items").respond_with_data(body)
@@ -102,6 +107,7 @@ def test_another_envelope_is_not_an_empty_page(shop: Shop, vendor: HTTPServer) -
     assert "it has no 'data', where the records should be" in error.cause and error.turn == "vendor"
 
 
+@pytest.mark.fault(17)
 def test_truncated_page(shop: Shop) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -125,6 +131,7 @@ def test_truncated_page(shop: Shop) -> None:
     assert shop.files() == []
 
 
+@pytest.mark.fault(13)
 def test_a_page_lost_half_way_leaves_no_block_and_no_cursor(shop: Shop, vendor: HTTPServer) -> None:
     answers = iter([Response('{"data":[{"id":1}],"next":"p2"}')] + [Response('{"data":[{"id"')] * 99)
     vendor.expect_request("/items").respond_with_handler(lambda _: next(answers))
@@ -189,6 +196,7 @@ def test_the_failure_of_one_source_or_stream_stops_no_other(shop: Shop, vendor: 
     ]
 
 
+@pytest.mark.fault(14)
 def test_pages_that_never_end(shop: Shop, vendor: HTTPServer) -> None:
     vendor.expect_request("/items").respond_with_json({"data": [{"id": 1}], "next": "same"})
     spec = make_spec(ITEMS | {"paging": {"type": "cursor_query", "cursor": "next"}})
@@ -203,6 +211,7 @@ def test_a_next_page_on_another_host_gets_no_credentials(shop: Shop, vendor: HTT
     assert "another host for the next page: evil.example" in error.cause
 
 
+@pytest.mark.fault(15)
 def test_an_expired_page_cursor_restarts_the_window(shop: Shop, vendor: HTTPServer) -> None:
     pages = iter(
         [
@@ -221,6 +230,7 @@ def test_an_expired_page_cursor_restarts_the_window(shop: Shop, vendor: HTTPServ
     assert result.records == 2 and shop.records() == [b'{"id":1}', b'{"id":2}'] and len(shop.files()) == 2
 
 
+@pytest.mark.fault(16)
 def test_a_login_is_renewed_when_its_token_is_refused(shop: Shop, vendor: HTTPServer) -> None:
     tokens = iter(["old", "new"])
     vendor.expect_request("/login", json={"key": "s3cret/+", "kind": "machine"}).respond_with_handler(
@@ -237,6 +247,7 @@ def test_a_login_is_renewed_when_its_token_is_refused(shop: Shop, vendor: HTTPSe
     assert result.outcome == "block"
 
 
+@pytest.mark.fault(30)
 def test_no_secret_in_blocks_logs_or_errors(shop: Shop, vendor: HTTPServer) -> None:
     first = {"data": [{"id": 1}], "next": vendor.url_for("/more?access_token=s3cret%2F%2B&after=1")}
     vendor.expect_request("/items").respond_with_json(first)
@@ -254,6 +265,7 @@ def test_no_secret_in_blocks_logs_or_errors(shop: Shop, vendor: HTTPServer) -> N
     assert "s3cret" not in everything
 
 
+@pytest.mark.fault(15)
 def test_a_record_changed_while_numbered_pages_are_read_is_not_lost(shop: Shop, vendor: HTTPServer) -> None:
     sales = [f"a{number}" for number in range(10)]
     asked: list[int] = []
@@ -274,6 +286,7 @@ def test_a_record_changed_while_numbered_pages_are_read_is_not_lost(shop: Shop, 
     assert len(found) == len(set(found))
 
 
+@pytest.mark.fault(10)
 def test_a_busy_stream_is_left_alone(shop: Shop, vendor: HTTPServer) -> None:
     source, other = shop.source(base_url=vendor.url_for("")), connect(shop.dsn)
     assert lock_stream(other, source.source_id, "items")
@@ -281,6 +294,7 @@ def test_a_busy_stream_is_left_alone(shop: Shop, vendor: HTTPServer) -> None:
     other.close()
 
 
+@pytest.mark.fault(10)
 def test_the_lock_of_an_extract_that_just_died_is_waited_for(shop: Shop, vendor: HTTPServer) -> None:
     vendor.expect_request("/items").respond_with_json(GOOD)
     source, dead = shop.source(base_url=vendor.url_for("")), connect(shop.dsn)

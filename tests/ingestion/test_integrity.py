@@ -54,6 +54,7 @@ def test_a_good_block(store: BlockStore) -> None:
     assert check_block(store, write(store, [])) is None
 
 
+@pytest.mark.fault(24)
 def test_a_flipped_byte_is_named_wherever_it_is(store: BlockStore, noise: list[bytes]) -> None:
     manifest = write(store, noise)
     assert len(manifest.file_crc32) > 2
@@ -77,6 +78,7 @@ def test_more_than_a_byte(store: BlockStore, noise: list[bytes]) -> None:
     assert found.offset == PIECE_BYTES and "several bytes from 1048576 to 2097152" in found.detail
 
 
+@pytest.mark.fault(24)
 def test_a_file_that_is_cut_short_or_gone(store: BlockStore, noise: list[bytes]) -> None:
     manifest = write(store, noise[:50])
     path = file_of(store, manifest)

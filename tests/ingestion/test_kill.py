@@ -18,6 +18,7 @@ from tests.ingestion.test_extract import Till, ids
 SALES_THEN_ITEMS = make_spec(SALES, ITEMS)
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("occurrence", [1, 2])
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_extract(shop: Shop, vendor: HTTPServer, step: str, occurrence: int) -> None:

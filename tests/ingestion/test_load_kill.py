@@ -80,6 +80,7 @@ def killed(raw: Depot, manifests: list[Manifest], step: str | None, seconds: flo
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step: str) -> None:
     raw = depot(make_shard, tmp_path)
@@ -93,6 +94,7 @@ def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step
     check(raw, blocks)
 
 
+@pytest.mark.fault(1)
 def test_killed_at_any_time(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)
@@ -104,6 +106,7 @@ def test_killed_at_any_time(make_shard: Callable[..., Shard], tmp_path: Path) ->
     check(raw, blocks)
 
 
+@pytest.mark.fault(10)
 def test_loads_side_by_side(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)

@@ -50,6 +50,7 @@ def test_a_secret_goes_where_the_vendor_wants_it(
     assert [result.outcome for result in shop.extract(source, spec)] == ["block"]
 
 
+@pytest.mark.fault(16)
 def test_a_refresh_token_is_exchanged_and_a_refused_token_replaced(shop: Shop, vendor: HTTPServer) -> None:
     issued: list[dict[str, str]] = []
 
@@ -70,6 +71,7 @@ def test_a_refresh_token_is_exchanged_and_a_refused_token_replaced(shop: Shop, v
     assert issued[0] == {"grant_type": "refresh_token", **secrets}
 
 
+@pytest.mark.fault(16)
 def test_a_refresh_token_that_is_refused_is_said_without_it(shop: Shop, vendor: HTTPServer) -> None:
     vendor.expect_request("/token").respond_with_json({"error": "invalid_grant", "hint": "0ther"}, status=400)
     source = shop.source(base_url=vendor.url_for(""), token_url=vendor.url_for("/token"))

@@ -38,6 +38,7 @@ class SlowTill:
         return Response(b'{"data":[' + b",".join(page[at : at + 4]) + b"]" + more + b"}")
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("seed", range(6))
 def test_every_lasting_state_is_extracted_once(shop: Shop, vendor: HTTPServer, seed: int) -> None:
     chance = random.Random(seed)

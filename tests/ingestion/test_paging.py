@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def count(page: Page) -> int:
     return len(json.loads(page.body))
 
 
+@pytest.mark.fault(15)
 @given(
     st.lists(st.integers(0, 40), min_size=1, max_size=4),
     st.integers(1, 5),
@@ -63,6 +65,7 @@ def test_a_steady_trade_costs_few_requests_more_than_it_has_pages() -> None:
     assert len(asked) <= 18 + 3
 
 
+@pytest.mark.fault(15)
 @given(st.integers(1, 25), st.integers(1, 5), st.dictionaries(st.integers(2, 20), st.integers(0, 24), max_size=1))
 def test_read_both_ways_a_record_that_another_pushes_along_is_not_missed(
     total: int, size: int, jump_at: dict[int, int]

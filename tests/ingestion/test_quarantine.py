@@ -32,6 +32,7 @@ def ids(raw: Depot) -> list[int]:
     return [row["quarantine_id"] for row in quarantine.listed(raw.shard.dsn, raw.shard.schemas)]
 
 
+@pytest.mark.fault(26)
 def test_what_jsonb_refuses_stays_out_and_its_neighbours_load(make_shard: MakeShard, tmp_path: Path) -> None:
     raw = depot(make_shard, tmp_path)
     refused = [rb'{"id":"z","n":"\u0000"}', rb'{"id":"y","n":"\ud800"}', b'{"id":"x","n":1e200000}', b'{"n":1}', b"{\0"]
@@ -132,6 +133,7 @@ def test_a_package_that_fails_is_bisected_to_its_block(
     raw.books_balance()
 
 
+@pytest.mark.fault(24)
 def test_a_damaged_block_is_reported_and_the_others_load(make_shard: MakeShard, tmp_path: Path) -> None:
     raw = depot(make_shard, tmp_path)
     good, bad = (raw.block("orders", [Line(f"k{n}", "1", n).encode(0)], n) for n in range(2))

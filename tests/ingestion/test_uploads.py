@@ -80,6 +80,7 @@ def test_a_block_is_copied_and_its_copy_read_back(shop: Shop, vendor: HTTPServer
     assert uploads.upload(shop.dsn, shop.store) == uploads.Round()
 
 
+@pytest.mark.fault(28)
 def test_a_store_that_is_away_delays_no_block_and_is_tried_again(
     shop: Shop, vendor: HTTPServer, away: type[Away]
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_store_that_is_away_delays_no_block_and_is_tried_again(
     assert states(shop) == [(2, True, None, None)]
 
 
+@pytest.mark.fault(28)
 def test_extracting_does_not_touch_the_object_store(shop: Shop, vendor: HTTPServer, away: type[Away]) -> None:
     away.waits = 3600.0
     extracted(shop, vendor)

@@ -106,6 +106,9 @@ def test_every_fault_of_the_sandbox_is_tested() -> None:
     assert {*SAID, "spoiled"} == {*FAULTS}
 
 
+@pytest.mark.fault(12)
+@pytest.mark.fault(13)
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("fault", SAID)
 def test_a_vendor_that_fails(open_shop: Open, fault: Fault) -> None:
     world = open_shop()
@@ -125,6 +128,7 @@ def test_a_vendor_that_fails(open_shop: Open, fault: Fault) -> None:
     assert world.one("jaffle_shop", "select count(*) from {raw}_square.orders_current") > 200
 
 
+@pytest.mark.fault(13)
 def test_a_vendor_that_is_not_there(open_shop: Open) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -180,6 +184,7 @@ def spoiled(world: World, members: dict[str, Any]) -> None:
     world.faults.set("square", None)
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("case", RECORDS)
 def test_a_bad_record_is_set_aside_and_its_neighbours_load(open_shop: Open, case: str) -> None:
     members, reason, detail = RECORDS[case]
@@ -203,6 +208,7 @@ def test_a_bad_record_is_set_aside_and_its_neighbours_load(open_shop: Open, case
     assert [(one["tried"], one["still in quarantine"]) for one in tried] == [(1, 1)], "nothing was mended"
 
 
+@pytest.mark.fault(18)
 def test_retried_after_a_fix_it_is_what_a_clean_load_gives(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     world, clean = open_shop(), open_shop()
     spoiled(world, {"total_money.currency": "XYZ"})

@@ -284,6 +284,7 @@ def test_a_day_later_only_what_changed_is_changed(world: World, a_day_later: dic
     reconciled(world)
 
 
+@pytest.mark.fault(21)
 def test_a_late_refund_counts_on_its_own_day_and_keeps_the_sales_day(world: World, a_day_later: dict[str, Any]) -> None:
     for business in BUSINESSES:
         before, after = a_day_later["before"][business, "fct_refund"], a_day_later["after"][business, "fct_refund"]

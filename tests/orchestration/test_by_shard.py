@@ -151,6 +151,7 @@ def started(*command: str, env: dict[str, str], cwd: Path, log: Path) -> Iterato
             process.wait()
 
 
+@pytest.mark.fault(2)
 @pytest.mark.skipif(
     not (find_spec("dagster_celery") and find_spec("redis") and shutil.which("redis-server")),
     reason="needs redis-server and the dependency group celery (uv sync --group celery)",

@@ -112,6 +112,7 @@ def test_an_idle_shard_gets_no_event(shop: Shop, graph: Graph, instance: dg.Dags
     assert [r.asset_materialization.partition for r in records if r.asset_materialization] == ["shard_2"]
 
 
+@pytest.mark.fault(18)
 def test_a_failing_shard_is_red_alone(shop: Shop, graph: Graph, instance: dg.DagsterInstance) -> None:
     shop.sell("cafe", "a", "3.10", day="someday")
     shop.sell("diner", "b", "7.25")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestration.cycle import run_cycle
 from sharding.migrate import MIGRATIONS
 from tests.orchestration.shop import Shop
@@ -10,6 +12,7 @@ NEWEST = max(path.name[:4] for path in (MIGRATIONS / "shard").glob("*.sql"))
 SUMS = "select net_sales::text from {marts}.sum_sales_day"
 
 
+@pytest.mark.fault(29)
 def test_a_shard_that_is_behind_is_refused_alone_and_loses_nothing(shop: Shop) -> None:
     shop.sell("cafe", "a", "3.10")
     shop.sell("diner", "b", "7.25")

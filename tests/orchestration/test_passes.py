@@ -86,6 +86,7 @@ def dead(catalogue: Catalogue, name: str, port: int) -> None:
     catalogue.add_shard(name, name, "gone")
 
 
+@pytest.mark.fault(6)
 def test_dead_shards_and_vendors_delay_nobody(
     shop: Shop, silent: int, dripping: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +137,7 @@ def test_what_must_agree_is_tested_once_all_is_here(shop: Shop, monkeypatch: pyt
     assert tested[-1] == {n.name for n in whole.nodes if n.kind == "test"}
 
 
+@pytest.mark.fault(6)
 def test_a_locked_shard_is_ended_at_the_deadline_and_frees_its_lease(shop: Shop) -> None:
     began = time.monotonic()
     run_cycle(shop.installation)
@@ -175,6 +177,7 @@ def test_a_business_on_its_way_waits_and_nothing_fails(shop: Shop, monkeypatch: 
     assert due(shop.installation) == {}
 
 
+@pytest.mark.fault(4)
 def test_a_closed_cycle_leaves_nobody_at_work(shop: Shop) -> None:
     """A cancelled run: its workers are ended, its leases are free at once."""
     shop.sell("cafe", "a", "3.10")
@@ -194,6 +197,7 @@ with alive(sys.argv[1], sys.argv[2]):
 """
 
 
+@pytest.mark.fault(4)
 def test_a_run_whose_process_was_killed_is_not_waited_for(shop: Shop) -> None:
     at_, dsn = shop.installation, shop.installation.catalogue.dsn
 

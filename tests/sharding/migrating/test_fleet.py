@@ -94,6 +94,7 @@ def test_an_index_that_was_cut_off_is_not_healthy(shards: Fleet) -> None:
         require_healthy(shard)
 
 
+@pytest.mark.fault(29)
 def test_a_shard_that_fails_stops_no_other_and_is_gone_on_with(shards: Fleet) -> None:
     shards.add("9001_fine", "create table {raw}.fine (n int)")
     shards.add("9002_new", NEW)
@@ -114,6 +115,7 @@ def test_a_shard_that_fails_stops_no_other_and_is_gone_on_with(shards: Fleet) ->
     assert first == [] and shards.recorded() == [("c", True, "done")]
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_that_is_killed_is_gone_on_with(shards: Fleet, count: int) -> None:
     shards.add("9001_new", NEW)
@@ -145,6 +147,7 @@ def test_a_locked_shard_is_left_for_later(shards: Fleet) -> None:
     assert {one.state for one in shards.migrate()} == {"migrated", "up to date"}
 
 
+@pytest.mark.fault(29)
 def test_only_the_shard_that_is_behind_is_refused(shards: Fleet) -> None:
     shards.sql("b", f"delete from keys.schema_history where revision = '{NEWEST}'")
     require_usable(shards.catalogue.shard("a"))
@@ -164,6 +167,7 @@ def test_older_code_goes_on_with_what_was_added_and_not_with_what_was_taken_away
     require_usable(shards.catalogue.shard("b"))
 
 
+@pytest.mark.fault(29)
 def test_rights_are_arranged_where_a_kill_came_between(shards: Fleet) -> None:
     shards.add("9001_new", "create table {keys}.new (id bigint primary key)")
 

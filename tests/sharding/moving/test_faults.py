@@ -347,6 +347,7 @@ alter table {} enable always trigger full_disk
 """
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("where", ["a050", "late"])
 def test_a_full_disk(town: Town, where: str) -> None:
     """In the copy, and with the last changes."""
@@ -390,6 +391,7 @@ def small_disk(other_server: Server) -> Iterator[str]:
         folder.rmdir()
 
 
+@pytest.mark.fault(7)
 def test_a_disk_that_is_really_full(town: Town, small_disk: str) -> None:
     for shard in (town.old, town.new):
         town.sql(shard, "select raw.ensure_stream('till', 'orders')")
