@@ -17,6 +17,7 @@ from orchestration.cycle import Scope, cycle_events, due
 from orchestration.emit import Output, outputs
 from orchestration.events import Event, StepName
 from orchestration.installation import Larder
+from orchestration.notices.telling import Run
 from orchestration.results import GOOD
 from orchestration.specs import Graph, receipts_check
 from orchestration.transform import Choice, ShardBuild
@@ -51,7 +52,7 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
         ad_hoc = context.job_name == AD_HOC
         chosen = asked if asked is not None or ad_hoc else frozenset(due(at))
         scope = scope_of(graph, context.selected_asset_keys, chosen, force=ad_hoc)
-        scope = scope if ad_hoc else replace(scope, within=larder.within)
+        scope = replace(scope, within=None if ad_hoc else larder.within, run=Run(context.run_id, context.job_name))
         residents: dict[str, list[str]] = {}
         for business in at.catalogue.businesses():
             residents.setdefault(business.shard, []).append(business.display_name)

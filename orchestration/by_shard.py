@@ -17,6 +17,7 @@ from orchestration.emit import outputs
 from orchestration.events import Event
 from orchestration.installation import Larder
 from orchestration.jobs import probe
+from orchestration.notices.telling import Run
 from orchestration.specs import Graph
 from orchestration.transform import ShardBuild
 from orchestration.translator import shards
@@ -91,7 +92,7 @@ def cycle_by_shard(graph: Graph, executor: dg.ExecutorDefinition) -> dg.JobDefin
                     failed[:] = [event.reason] if event.state == "failed" else []
                 yield event
 
-        scope = Scope(shards=frozenset({name}), within=larder.within)
+        scope = Scope(shards=frozenset({name}), within=larder.within, run=Run(context.run_id, JOB))
         with closing(cycle_events(at, scope, larder.watch)) as events:
             for output in outputs(graph, heard(events), residents):
                 context.log_event(output)  # type: ignore[arg-type]  # the annotation leaves checks out, Dagster does not

@@ -24,6 +24,8 @@ from ingestion.source import SourceRef
 from ingestion.spec import IntegrationSpec
 from ingestion.uploads import start_beside
 from orchestration.events import STEPS, CycleReport, Event, StepName
+from orchestration.notices.channels import Channels
+from orchestration.notices.telling import Run, telling
 from orchestration.passes import Passes
 from orchestration.project import project_dir as project_dir_of
 from orchestration.reading import Reading
@@ -45,6 +47,7 @@ class Installation:
     store: BlockStore
     clock: Clock
     transform: Transform
+    channels: Channels = field(default_factory=Channels)  # where failures are told
 
     @classmethod
     def of(cls, settings: Settings, catalogue: Catalogue, project_dir: Path | None = None) -> Installation:
@@ -57,7 +60,8 @@ class Installation:
             deadline=settings.shard_deadline,
             clock=clock,
         )
-        return cls(catalogue, BlockStore(settings.block_store, settings.block_remote), clock, transform)
+        store = BlockStore(settings.block_store, settings.block_remote)
+        return cls(catalogue, store, clock, transform, Channels.of(settings))
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Scope:
     patience: float = 60.0  # seconds a request may wait and retry: the next cycle tries again
     within: float | None = None  # seconds for all of it: what is not done by then is the next cycle's
     choice: Choice = field(default_factory=Choice)
+    run: Run | None = None  # of Dagster's, in which it happens
 
     def has(self, source: Source) -> bool:
         """Whether a source is in scope."""
@@ -101,9 +106,13 @@ def run_cycle(at: Installation, scope: Scope | None = None, watch: Watch | None 
 def cycle_events(at: Installation, scope: Scope, watch: Watch | None = None) -> Generator[Event]:
     """Run a cycle, yielding what each stream and shard came to as soon as it is known, at last the cost of each step.
 
-    Closed before its end (a cancelled run), it ends its workers and begins nothing more.
+    Closed before its end (a cancelled run), it ends its workers and begins nothing more. What failed is told at the
+    end.
     """
-    watch = watch or Watch()
+    yield from telling(at, _events(at, scope, watch or Watch()), scope.run)
+
+
+def _events(at: Installation, scope: Scope, watch: Watch) -> Generator[Event]:
     shards = [s for s in at.catalogue.shards() if scope.shards is None or s.name in scope.shards]
     until = Until(scope.within)
     reading = None

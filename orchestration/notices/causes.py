@@ -24,8 +24,8 @@ Step = Literal["extract", "load", "shard", "model", "test", "fresh", "reconcile"
 class Cause:
     """A failure as it was met once. `said` is the error's text as it came; `names` may stand in it.
 
-    `subject`: the vendor, model, test or job; `who`: a source (`business/name`), a shard, a business, a job; `part`: the
-    source's stream. `command` shows or reproduces it.
+    `subject`: the vendor, model, test or job. `who`: a source (`business/name`), a shard, a business or a job; `part`:
+    the source's stream. `command` shows or reproduces it.
     """
 
     step: Step

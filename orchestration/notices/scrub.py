@@ -157,8 +157,8 @@ def _words() -> frozenset[str]:
         for path in (root / package).rglob("*.py"):
             if not set(path.relative_to(root).parts) & set(_NOT_OURS):
                 words.update(re.findall(r"(?<![A-Za-z])[a-z]{1,30}(?![A-Za-z])", path.read_text(encoding="utf-8")))
-    for code in errorcodes.__dict__:
-        words.update(code.lower().split("_"))
+    for name in errorcodes.__dict__:
+        words.update(name.lower().split("_"))
     for code in errno.errorcode:
         words.update(re.findall(r"[a-z]+", os.strerror(code).lower()))
     return frozenset(words)
