@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 DATA_SUFFIX = ".jsonl.zst"
 MANIFEST_SUFFIX = ".manifest.json"
+RETIRED_SUFFIX = ".retired.json"  # a block that was given up (ingestion/retention.py)
 PIECE_BYTES = 1 << 20
 REIMPORT = "larder reimport"  # who made blocks that have no part in the stream's cursor
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.index import connect, index_block
+from ingestion.manifest import MANIFEST_SUFFIX, RETIRED_SUFFIX
 
 
 def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None = None) -> int:
@@ -21,10 +22,11 @@ def rebuild_index(dsn: str, store: BlockStore, source_ids: Sequence[int] | None 
             known = {row[0] for row in cur.fetchall()}
         wanted = known if source_ids is None else known & set(source_ids)
         added = 0
+        given_up = {name.removesuffix(RETIRED_SUFFIX) for name in store.files() if name.endswith(RETIRED_SUFFIX)}
         newest: dict[tuple[int, str], Manifest] = {}
         for manifest in store.manifests():
             key = (int(manifest.source_id), manifest.stream)
-            if key[0] not in wanted:
+            if key[0] not in wanted or manifest.path.removesuffix(MANIFEST_SUFFIX) in given_up:
                 continue
             with conn, conn.cursor() as cur:
                 added += index_block(cur, manifest)

@@ -157,6 +157,16 @@ def stored_blocks(store_url: str, business: int | None = None) -> list[StoredBlo
     return [_stored(path, fs.cat_file(path)) for path in sorted(fs.find(base)) if path.endswith(".manifest.json")]
 
 
+def retired_blocks(store_url: str, business: int | None = None) -> dict[str, int]:
+    """Blocks that were given up because nothing needs them: id → records, by what they left beside their place."""
+    fs, root = fsspec.core.url_to_fs(store_url)
+    base = f"{root}/{business}" if business is not None else root
+    if not fs.exists(base):
+        return {}
+    told = [json.loads(fs.cat_file(path)) for path in fs.find(base) if path.endswith(".retired.json")]
+    return {one["manifest"]["block_id"]: int(one["manifest"]["records"]) for one in told}
+
+
 def _stored(path: str, manifest: bytes) -> StoredBlock:
     try:
         m = json.loads(manifest)

@@ -20,7 +20,16 @@ import yaml
 from reconcile import compare
 from reconcile.compare import Cell, LedgerProblem, RawDifference, Sums
 from reconcile.model import Receipts, Sites
-from reconcile.reader import Folded, ReceiptError, StoredBlock, StreamRules, fold, instant, stored_blocks
+from reconcile.reader import (
+    Folded,
+    ReceiptError,
+    StoredBlock,
+    StreamRules,
+    fold,
+    instant,
+    retired_blocks,
+    stored_blocks,
+)  # fmt: skip
 
 INTEGRATIONS = Path(__file__).parent.parent / "ingestion" / "integrations"
 DATA = "data"  # files and databases: their streams are their sources' own
@@ -169,12 +178,16 @@ def run(
     blocks: dict[int, list[StoredBlock]] = defaultdict(list)
     for stored in stored_blocks(store_url, sources[0].business if sources else None):
         blocks[stored.source_id].append(stored)
+    given_up = retired_blocks(store_url, sources[0].business if sources else None)
     # One snapshot for all sides: a cycle that commits meanwhile cannot show as a difference.
     with psycopg2.connect(shard.dsn) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             _check_built(cursor, shard)
-            results = [_audited(cursor, shard, source, blocks.get(source.id, []), store_url, now) for source in sources]
+            results = [
+                _audited(cursor, shard, source, blocks.get(source.id, []), given_up, store_url, now)
+                for source in sources
+            ]
             summaries = _business_wide(cursor, shard, business, sources, results)
     return Reconciliation(business, results, summaries)
 
@@ -188,17 +201,29 @@ def _check_built(cursor: Any, shard: ShardLike) -> None:
 
 
 def _audited(
-    cursor: Any, shard: ShardLike, source: SourceLike, blocks: list[StoredBlock], store_url: str, now: datetime
+    cursor: Any,
+    shard: ShardLike,
+    source: SourceLike,
+    blocks: list[StoredBlock],
+    given_up: Mapping[str, int],
+    store_url: str,
+    now: datetime,
 ) -> SourceResult:
     try:
-        return _source(cursor, shard, source, blocks, store_url, now)
+        return _source(cursor, shard, source, blocks, given_up, store_url, now)
     except ReceiptError as damage:
         read = sum(b.records for b in blocks)
         return SourceResult(source.name, source.integration, len(blocks), read, 0, 0, 0, {}, damage=damage)
 
 
 def _source(
-    cursor: Any, shard: ShardLike, source: SourceLike, blocks: list[StoredBlock], store_url: str, now: datetime
+    cursor: Any,
+    shard: ShardLike,
+    source: SourceLike,
+    blocks: list[StoredBlock],
+    given_up: Mapping[str, int],
+    store_url: str,
+    now: datetime,
 ) -> SourceResult:
     raw = shard.schema("raw")
     loaded = compare.loaded_block_ids(cursor, raw, source.id)
@@ -226,7 +251,8 @@ def _source(
     sites: Sites = compare.sites_of(cursor, shard.schema("keys"), source.id)
     sums = compare.summed(receipts(records, sites, now))
     facts = compare.facts(cursor, shard.schema("marts"), source.id)
-    in_store = {b.block_id: b.records for b in blocks}
+    in_store = {block_id: records for block_id, records in given_up.items() if block_id in loaded}
+    in_store |= {b.block_id: b.records for b in blocks}
     return SourceResult(
         source=source.name,
         integration=source.integration,

@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     backups: str = ""
     """fsspec URL of where backups go, such as `s3://bucket/backups`. Default: `file://<home>/backups`, the same disk."""
 
+    release_days: int = 0
+    """Days after which local files of blocks with verified copies (`block_remote`) are given up; 0: never."""
+
+    maintenance_minutes: float = 60.0
+    """How long a shard's vacuums may take in a night; what is left is the next night's."""
+
     backup_jobs: int = 2
     """Tables that a backup or a restore has at work at once."""
 
