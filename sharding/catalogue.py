@@ -19,6 +19,7 @@ from sharding.credentials import read_credentials, read_secret
 from sharding.errors import LarderError
 from sharding.ids import MAX_BUSINESS, business_of, id_range
 from sharding.model import ROUTER, Address, Business, Instance, Shard, Source
+from sharding.names import check_name, check_shown, check_text
 from sharding.settings import get_settings
 
 __all__ = ["Business", "Catalogue", "Instance", "Shard", "Source"]
@@ -177,6 +178,8 @@ class Catalogue:
             first_weekday: ISO weekday its week begins on, 1 = Monday.
             business: its number, 0 … 2^19−1; default: the next free one.
         """
+        check_name(name, "a business", _LIST_BUSINESSES)
+        check_shown(display_name, f"the shown name of {name}", _LIST_BUSINESSES)
         target = self.shard(shard)
         if target.state != "active":
             raise LarderError(f"{shard} is {target.state}: it takes no new business", "you", _LIST_SHARDS)
@@ -239,7 +242,9 @@ class Catalogue:
         secret_ref: str | None = None,
     ) -> Source:
         """Connect a business to an integration; its id is drawn on the shard, where the business's counter is."""
+        check_name(name, "a source", _LIST_SOURCES)
         owner = self.business(business)
+        check_text(dict(config), f"a setting of {owner.name}/{name}", _LIST_SOURCES)
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("select 1 from control.sources where business = %s and name = %s", (owner.id, name))
             if cursor.fetchone():
