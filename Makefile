@@ -1,4 +1,4 @@
-# make demo · make test · make dagster · make bench · make rounds · make clean — `make help` says more.
+# make demo · make test · make dagster · make bench · make faults · make rounds · make clean — `make help` says more.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -17,7 +17,7 @@ $(STAMP): uv.lock pyproject.toml
 	@$(UV) sync --quiet --frozen --inexact
 	@touch $@
 
-.PHONY: help install demo test lint dagster bench rounds clean
+.PHONY: help install demo test lint dagster bench faults rounds clean
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -37,6 +37,11 @@ dagster: $(STAMP)  ## Dagster's UI on the same instance (Ctrl-C stops it)
 
 bench: $(STAMP)  ## loads, the whole way, and summaries kept three ways; each beside its peer
 	@$(BIN)/python -m bench
+
+faults: $(STAMP)  ## what is done to Larder on purpose, all of it (an hour); writes docs/faults.md
+	@rm -f target/faults.json
+	@FAULTS_RESULTS=target/faults.json $(BIN)/pytest -m 'fault or faults' -n 2 --dist loadfile; ended=$$?; \
+	$(BIN)/python -m tests.faults.page --write; exit $$ended
 
 rounds: $(STAMP)  ## the long run of random changes against changed_facets (nightly): 1,000 rounds
 	@$(BIN)/python -m tests.facets.rounds --rounds 1000

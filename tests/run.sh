@@ -16,6 +16,7 @@ step "mypy" "$BIN/mypy"
 step "sqlfluff" "$BIN/sqlfluff" lint dbt_project --processes 2
 step "generated files are fresh" "$BIN/larder" integration sync --check
 step "docs/conformance.md is fresh" "$BIN/python" -m tests.conformance.page --check
+step "docs/faults.md has every row" "$BIN/python" -m tests.faults.page --check
 [ "${1:-}" = lint ] && exit 0
 step "dagster definitions" "$BIN/dagster" definitions validate -m orchestration.definitions
 # Two processes, each with its own Postgres; a file stays in one, for the sake of its fixtures.

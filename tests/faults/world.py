@@ -144,6 +144,7 @@ class World:
     vendor: HTTPServer
     prices: dict[str, dict[str, Decimal]] = field(default_factory=lambda: {"cafe": {}, "diner": {}})
     day: str = "2025-03-10"
+    patience: float = 5.0
 
     @property
     def catalogue(self) -> Catalogue:
@@ -180,7 +181,7 @@ class World:
         source = at.catalogue.source(f"{business}/till")
         for result in extract_source(
             source_ref(at.catalogue, source), self.spec(), at.store, at.catalogue.dsn, at.clock,
-            Options(force=True, patience=5.0),
+            Options(force=True, heed=False, patience=self.patience),
         ):  # fmt: skip
             if result.error is not None or result.outcome == "busy":
                 raise result.error or RuntimeError("the stream is busy")

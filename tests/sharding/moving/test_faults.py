@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from sharding.moving.mover import POINTS, RETURN_POINTS
 from sharding.provision import provision_shard
 from sharding.settings import Settings
 from tests.conftest import Server, scratch
+from tests.faults.disk import small_tablespace
 from tests.sharding.moving.conftest import BUSINESS, NEIGHBOUR, Town, settle
 from tests.sharding.moving.faults import Line, Trader, crash, watched
 from tests.sharding.moving.test_kill import ends
@@ -368,27 +368,8 @@ def test_a_full_disk(town: Town, where: str) -> None:
 @pytest.fixture
 def small_disk(other_server: Server) -> Iterator[str]:
     """A tablespace of the other server on a file system of 256 kB, where this process may mount one."""
-    folder = Path(tempfile.mkdtemp(prefix="larder-disk-", dir="/var/tmp"))
-    data = instances.record_of(other_server.instance.name, other_server.settings).data
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip("only root can mount a small file system")
-    try:
-        owner = Path(data).stat()
-        os.chown(folder, owner.st_uid, owner.st_gid)
-        other_server.execute(f"create tablespace small location '{folder}'")
-        other_server.execute("grant create on tablespace small to public")
-        yield "small"
-    finally:
-        with closing(psycopg2.connect(other_server.dsn("postgres"))) as conn:
-            conn.autocommit = True
-            with conn.cursor() as cursor:
-                cursor.execute("drop tablespace if exists small")
-        subprocess.run(["umount", str(folder)], check=True)
-        folder.rmdir()
+    with small_tablespace(other_server) as name:
+        yield name
 
 
 @pytest.mark.fault(7)

@@ -1,0 +1,98 @@
+"""A real `dagster-daemon` that is killed and started again: each tick is done once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.instance import CONFIG
+from tests.faults.dagster_world import environment, tell_time, write_definitions
+from tests.faults.record import Figure
+from tests.faults.world import World
+from tests.orchestration.test_by_shard import until
+
+TICK = "dagster/scheduled_execution_time"
+
+
+@contextmanager
+def daemon(world: World, home: Path, log: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon, in a session of its own; all of it is ended at the end."""
+    command = [sys.executable, "-m", "dagster._daemon.cli", "run", "-m", "shop_definitions"]
+    with (home / log).open("wb") as out:
+        process = subprocess.Popen(
+            command, env=environment(world, home), cwd=world.project.project_dir, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.mark.faults
+@pytest.mark.fault(3)
+def test_a_daemon_killed_at_a_tick_and_between_ticks(world: World, tmp_path: Path, figure: Figure) -> None:
+    """Killed as soon as a run is there, then for a time in which a tick is due."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(CONFIG)
+    write_definitions(world)
+    kills = 0
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for number in range(2):
+            sell(world, f"before{number}")
+            runs = len(instance.get_runs())
+            with daemon(world, home, f"daemon{number}.log") as process:
+                until(lambda runs=runs, process=process: len(instance.get_runs()) > runs  # type: ignore[misc]
+                      or process.poll() is not None, 180)  # fmt: skip
+                assert process.poll() is None, (home / f"daemon{number}.log").read_text()[-3000:]
+                process.kill()
+                process.wait()
+                kills += 1
+            if number:
+                down = time.time()
+                until(lambda down=down: time.time() // 60 > down // 60 + 1, 130)  # type: ignore[misc]
+        sell(world, "after")
+        began = time.time()
+        with daemon(world, home, "last.log"):
+            ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+            def all_is_done() -> bool:
+                facts = dict(world.rows("cafe", "select natural_key, net_sales from {marts}.fct_sale"))
+                late = [r for r in instance.get_run_records() if r.start_time and r.start_time > began]
+                return facts == world.prices["cafe"] and any(r.dagster_run.status in ended for r in late)
+
+            until(all_is_done, 400)
+            figure("to heal", time.time() - began, "s", "max")
+        ticks = Counter(run.tags[TICK] for run in instance.get_runs() if TICK in run.tags)
+    assert ticks and set(ticks.values()) == {1}, ticks
+    world.quiet()
+    for business in ("cafe", "diner"):
+        assert world.aside(lambda business=business: world.cycle(business)) == 0, world.said  # type: ignore[misc]
+        world.check(business)
+    figure("kills", kills)
+    figure("ticks with a run", len(ticks))
+
+
+def sell(world: World, key: str) -> None:
+    """A sale at both, and so much later that everything is due."""
+    world.shop.now += timedelta(minutes=11)
+    for business in ("cafe", "diner"):
+        world.sell(key, "4.20", business)
+    tell_time(world)
