@@ -4,7 +4,7 @@ One op and not one per step: a failed step keeps the next one from running, and 
 would then hold up all others. The order, and who waits for whom, is the cycle's business.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,8 @@ from orchestration.cycle import Scope, cycle_events, due
 from orchestration.emit import Output, outputs
 from orchestration.events import Event, StepName
 from orchestration.installation import Larder
-from orchestration.notices.telling import Run
+from orchestration.notices.causes import Cause, Well
+from orchestration.notices.telling import Run, say
 from orchestration.results import GOOD
 from orchestration.specs import Graph, receipts_check
 from orchestration.transform import Choice, ShardBuild
@@ -162,6 +163,7 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
                 except ReceiptError as error:
                     untold[business.name] = str(error)
             unequal = [r.business for r in results if not r.equal] + list(untold)
+            say(at, [_cause(name) for name in unequal], _equal(results), context.run_id)
             yield dg.AssetCheckEvaluation(
                 asset_key=spec.asset_key,
                 check_name=spec.name,
@@ -172,6 +174,24 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
             )
 
     return [reconcile_shards]
+
+
+def _cause(business: str) -> Cause:
+    """Numbers that differ from their receipts; by how much is for the eyes of who may see them."""
+    said = "blocks, raw, facts and summaries are not equal"
+    return Cause(
+        "reconcile",
+        "our bug",
+        "receipts",
+        business,
+        said,
+        f"larder reconcile --business {business}",
+        names=frozenset({business}),
+    )
+
+
+def _equal(results: Sequence[Reconciliation]) -> Well:
+    return Well(others=frozenset(("reconcile", r.business) for r in results if r.equal))
 
 
 def _said(result: Reconciliation) -> dg.MetadataValue[Any]:

@@ -17,6 +17,7 @@ from orchestration.jobs import (
 )
 from orchestration.manifest import load_manifest
 from orchestration.move_job import move_business_job, moves_to_tend, stage_assets
+from orchestration.notices.sensor import tell_failures
 from orchestration.project import project_dir
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
@@ -43,5 +44,6 @@ defs = dg.Definitions(
         nightly_verification(),
         *daily_reconciliation(jobs),
     ],
+    sensors=[tell_failures],
     resources={"larder": Larder(within=settings.shard_deadline)},
 )

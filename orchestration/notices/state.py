@@ -113,8 +113,10 @@ def heal(conn: Connection, well: Well | None = None) -> None:
 
 
 def now_only(conn: Connection, step: Step, causes: Sequence[Cause], run_id: str | None = None) -> None:
-    """Note all that fails of a step now; what failed of it before and is not among them is healed."""
+    """Note all that fails of a step now; what failed of it before and is not among them is healed, or is told of
+    otherwise."""
     meet(conn, causes, run_id)
+    elsewhere = failing(conn)
     with conn, conn.cursor() as cur:
         cur.execute(
             "select n.fingerprint, a.who from control.notices as n"
@@ -122,15 +124,29 @@ def now_only(conn: Connection, step: Step, causes: Sequence[Cause], run_id: str 
             " where n.step = %s and n.healed_at is null and a.ended_at is null",
             (step,),
         )
-        known = {(fingerprint, who) for fingerprint, who in cur.fetchall()}
-        for fingerprint, who in sorted(known - {(cause.fingerprint, cause.who) for cause in causes}):
-            cur.execute(
-                "update control.notice_affected as a set ended_at = clock_timestamp(), ended = 'healed'"
-                " from control.notices as n where n.notice = a.notice and n.fingerprint = %s and a.who = %s"
-                " and a.ended_at is null",
-                (fingerprint, who),
-            )
+        gone = sorted(set(cur.fetchall()) - {(cause.fingerprint, cause.who) for cause in causes})
+        if not gone:
+            return
+        rows = [(*each, "another cause" if each[1] in elsewhere else "healed") for each in gone]
+        execute_values(
+            cur,
+            "update control.notice_affected as a set ended_at = clock_timestamp(), ended = v.ended"
+            " from control.notices as n, (values %s) as v (fingerprint, who, ended)"
+            " where n.notice = a.notice and n.fingerprint = v.fingerprint and a.who = v.who and n.healed_at is null"
+            " and a.ended_at is null",
+            rows,
+        )
         cur.execute(_OVER)
+
+
+def failing(conn: Connection) -> set[str]:
+    """Sources and shards of which a failure is told: whatever else is late of them is late for that."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select distinct a.who from control.notices as n inner join control.notice_affected as a using (notice)"
+            " where n.step in ('extract', 'load', 'shard', 'model') and n.healed_at is null and a.ended_at is null"
+        )
+        return {who for (who,) in cur.fetchall()}
 
 
 def close(conn: Connection, notice: int) -> bool:

@@ -1,4 +1,7 @@
-"""A cycle's failures are noted and told when it ends. Nothing that goes wrong in telling stops or fails a cycle."""
+"""Failures are noted and told: a cycle's when it ends, others by who finds them. A fault in telling stops nobody.
+
+`say` is what others call with causes of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ import logging
 import threading
 from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from ingestion import index
 from ingestion.errors import LarderError as IngestionError
 from ingestion.registry import discover
 from orchestration.events import Event
+from orchestration.freshness import late_sources
 from orchestration.notices import outbox, state
-from orchestration.notices.causes import Cause, Heard, Step, Well, with_secrets
+from orchestration.notices.causes import Cause, Heard, Well, with_secrets
 from orchestration.notices.channels import Channels
 from orchestration.notices.classes import class_of, class_of_text
 from sharding.credentials import read_credentials
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE = 25.0  # seconds that a cycle waits for mail servers at its end
+OUTSIDE = "larder cycle"  # in place of a job's name
+LATEST = 10_000  # late sources that are told of
 
 
 @dataclass(frozen=True)
@@ -57,42 +65,54 @@ def telling(at: Installation, events: Generator[Event], run: Run | None) -> Gene
 def tell(
     at: Installation, heard: Heard, run: Run | None = None, error: Exception | None = None, send: bool = True
 ) -> None:
-    """Note what failed and what is well again; then write letters and send them, in at most `PATIENCE` seconds."""
-    job = run.job if run else "larder cycle"
+    """Tell what a cycle came to; `error` is what ended it."""
+    job = run.job if run else OUTSIDE
+    causes = heard.causes({name: spec.title for name, spec in discover().items()})
+    well = heard.well
+    if error is not None:
+        causes.append(cause_of_run(job, error))
+    else:
+        well = replace(well, others=frozenset({("run", job)}))
+    say(at, causes, well, run.run_id if run else None, send)
+
+
+def say(
+    at: Installation, causes: Sequence[Cause], well: Well | None = None, run_id: str | None = None, send: bool = True
+) -> None:
+    """Note what failed and what is well again; then write letters and send them, in at most `PATIENCE` seconds.
+
+    Raises nothing: whoever calls has done its work, and a fault in telling is not to undo it.
+    """
     try:
-        causes = heard.causes({name: spec.title for name, spec in discover().items()})
-        well = heard.well
-        if error is not None:
-            causes.append(cause_of_run(job, error))
-        else:
-            well = Well(well.shards, well.nodes, frozenset({("run", job)}))
         with closing(index.connect(at.catalogue.dsn)) as conn:
-            state.meet(conn, with_secrets(causes, _secrets(at, causes)), run.run_id if run else None)
+            state.meet(conn, with_secrets(causes, _secrets(at, causes)), run_id)
             state.heal(conn, well)
+            state.now_only(conn, "fresh", late(conn, at.clock()), run_id)
         if send:
             deliver(at.catalogue.dsn, at.channels)
     except (psycopg2.Error, IngestionError, ShardingError) as trouble:
-        log.warning("failures of this cycle were not told: %s", " ".join(str(trouble).split()))
+        log.warning("failures were not told: %s", " ".join(str(trouble).split()))
     except Exception:
-        log.exception("failures of this cycle were not told")
+        log.exception("failures were not told")
 
 
-def now_only(at: Installation, step: Step, causes: Sequence[Cause], run_id: str | None = None) -> None:
-    """Tell all that fails of a step now (`fresh`, `reconcile`); what failed before and is not among it is healed.
-
-    Raises what `index.connect` and psycopg2 raise.
-    """
-    with closing(index.connect(at.catalogue.dsn)) as conn:
-        state.now_only(conn, step, with_secrets(causes, _secrets(at, causes)), run_id)
-    deliver(at.catalogue.dsn, at.channels)
-
-
-def look_after(dsn: str, channels: Channels) -> None:
-    """Between cycles: what healed meanwhile, and letters that no server took yet."""
-    with closing(index.connect(dsn)) as conn:
-        state.heal(conn)
-        state.prune(conn)
-    deliver(dsn, channels)
+def late(conn: Connection, now: datetime) -> list[Cause]:
+    """Sources whose data are older than promised, where nothing that was told explains it."""
+    explained = state.failing(conn)
+    specs = discover()
+    found = []
+    for one in late_sources(conn, now, limit=LATEST):
+        if one.source in explained or one.shard in explained:
+            continue
+        title = specs[one.integration].title if one.integration in specs else one.integration
+        through = f"are in the models up to {one.through:%Y-%m-%d %H:%M %Z}" if one.through else "were never read"
+        allowed = f"; they may be {one.allowed} old" if one.allowed else ""
+        said = f"data of {one.stream} {through}{allowed}"
+        found.append(
+            Cause("fresh", "late", title, one.source, said, "larder status", one.stream or "",
+                  frozenset({one.source, one.business, one.integration, one.stream or "", title}))
+        )  # fmt: skip
+    return found
 
 
 def deliver(dsn: str, channels: Channels) -> None:
