@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import blocks_kept, blocks_replay
+from cli import blocks_kept, blocks_replay, blocks_retention
 from cli.blocks_chosen import block_id, chosen, found, wanted
 from cli.context import get_context
 from cli.output import JsonFlag, Output
@@ -141,5 +141,6 @@ def reindex(as_json: JsonFlag = False) -> None:
 for command in (blocks_replay.replay, blocks_kept.verify, blocks_kept.export, blocks_kept.upload):
     app.command()(command)
 app.command("import")(blocks_kept.import_)
+app.add_typer(blocks_retention.app, name="retention")
 
 __all__ = ["app", "chosen"]

@@ -33,9 +33,14 @@ def block_id(text: str) -> UUID:
 def found(context: Context, block: UUID) -> Manifest:
     """The manifest of a block of the index; LarderError if it is not there."""
     from ingestion.index import connect, find_block
+    from ingestion.retention import retired
 
     with closing(connect(context.catalogue.dsn)) as conn:
         manifest = find_block(conn, block)
+        given_up = retired(conn, block) if manifest is None else None
+    if given_up is not None:
+        at, reason = given_up
+        raise LarderError(f"block {block} was given up on {at:%Y-%m-%d}: {reason}", "you", _LIST)
     if manifest is None:
         raise LarderError(f"there is no block {block}", "you", _LIST)
     return manifest

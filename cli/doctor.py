@@ -1,4 +1,7 @@
-"""larder doctor: is this machine and installation in order? Each finding with its cause and the next command."""
+"""larder doctor: is this machine and installation in order? Each finding with its cause and the next command.
+
+What one shard's server cannot tell in time is a finding of that shard, and keeps nothing else from being looked at.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Annotated
 
 import psycopg2
 import typer
@@ -20,42 +24,49 @@ from cli.context import get_context
 from cli.output import EXIT_CODES, JsonFlag, Output
 from ingestion.errors import LarderError as IngestionError
 from sharding import instances, migrate, postgres
-from sharding.errors import LarderError, Turn
+from sharding.errors import LarderError
 from sharding.settings import Settings
 from sharding.up import CONTROL, control_dsn, open_catalogue
+from sharding.upkeep.facts import look
+from sharding.upkeep.finding import Finding
+from sharding.upkeep.judge import judge
 
 CLOCK_SECONDS = 5.0
 LOW_SPACE = 2 * 1024**3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `next` is empty where it is in order."""
-
-    check: str
-    state: Literal["ok", "warn", "fail"]
-    detail: str
-    next: str = ""
-    turn: Turn | None = None
-
+ANSWER_SECONDS = 5
+_AT_ONCE = 8
 
 Check = Callable[[Settings], Iterator[Finding]]
 
 
-def doctor(json: JsonFlag = False) -> None:
-    """Check Python, Postgres, ports, schemas, block store and clock. Ends with 0 where nothing fails."""
+def doctor(
+    json: JsonFlag = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also what is in order, shard by shard.")] = False,
+) -> None:
+    """Check machine, databases, schemas, block store, clock, upkeep and backups. Ends with 0 where nothing fails."""
+    from orchestration.health import upkeep
+
     settings, findings = get_context().settings, []
-    for check in (python, programs, space, servers, schemas, block_store, clock):
-        try:
-            findings += list(check(settings))
-        except (LarderError, IngestionError) as error:
-            findings.append(Finding(check.__name__, "fail", error.cause, error.next_command, error.turn))
-        except (OSError, psycopg2.Error) as error:
-            findings.append(Finding(check.__name__, "fail", str(error).strip(), "larder up", "config"))
-    Output(json).table([asdict(finding) for finding in findings], columns=("check", "state", "detail", "next"))
+    for check in (python, programs, space, servers, schemas, block_store, clock, health, upkeep):
+        findings += _found(check, settings)
+    shown = findings if json or all_ else [one for one in findings if one.state != "ok" or " of " not in one.check]
+    Output(json).table([asdict(finding) for finding in shown], columns=("check", "state", "detail", "turn", "next"))
     failed = [finding for finding in findings if finding.state == "fail"]
     if failed:
         raise typer.Exit(EXIT_CODES[failed[0].turn or "us"])
+
+
+def _found(check: Check, settings: Settings) -> list[Finding]:
+    """A check's findings, and as one more what it ended with."""
+    findings: list[Finding] = []
+    try:
+        for finding in check(settings):
+            findings.append(finding)
+    except (LarderError, IngestionError) as error:
+        findings.append(Finding(check.__name__, "fail", error.cause, error.next_command, error.turn))
+    except (OSError, psycopg2.Error) as error:
+        findings.append(Finding(check.__name__, "fail", str(error).strip(), "larder up", "config"))
+    return findings
 
 
 def python(settings: Settings) -> Iterator[Finding]:
@@ -74,6 +85,10 @@ def programs(settings: Settings) -> Iterator[Finding]:
     """Postgres' programs, and the user they run as."""
     found, who = postgres.binaries(settings), postgres.account(settings)
     yield Finding("postgres", "ok", f"Postgres {found.major} in {found.bin}, as {who.name if who.switch else 'you'}")
+    missing = [name for name in ("pg_dump", "pg_restore") if not found.tool(name).exists()]
+    if missing:
+        detail = f"{found.bin} has no {', '.join(missing)}: no backups"
+        yield Finding("postgres", "fail", detail, "LARDER_POSTGRES_BIN=… larder doctor", "config")
 
 
 def space(settings: Settings) -> Iterator[Finding]:
@@ -107,7 +122,7 @@ def servers(settings: Settings) -> Iterator[Finding]:
 
 def schemas(settings: Settings) -> Iterator[Finding]:
     """Whether the databases are at this checkout's schema version."""
-    if settings.control_dsn is None and instances.status(CONTROL, settings).state != "running":
+    if _is_down(settings):
         yield Finding("schemas", "warn", "unknown while the control database is down", "larder up")
         return
     yield _drift("control", migrate.control_drift(control_dsn(settings)))
@@ -145,7 +160,7 @@ def clock(settings: Settings) -> Iterator[Finding]:
     now = get_context().clock()
     sandbox = (settings.home / "sandbox" / "clock.json").exists()
     yield Finding("clock", "ok", f"{now.isoformat(timespec='seconds')}, {'the sandbox’s' if sandbox else 'real'} time")
-    if settings.control_dsn is None and instances.status(CONTROL, settings).state != "running":
+    if _is_down(settings):
         return
     with closing(psycopg2.connect(control_dsn(settings))) as connection, connection.cursor() as cursor:
         cursor.execute("select extract(epoch from clock_timestamp())::float8")
@@ -154,6 +169,25 @@ def clock(settings: Settings) -> Iterator[Finding]:
     if apart > CLOCK_SECONDS:
         detail = f"the control database's clock is {apart:.0f} s off this machine's"
         yield Finding("clock", "fail", detail, "timedatectl status", "config")
+
+
+def health(settings: Settings) -> Iterator[Finding]:
+    """Transaction ids, who holds dead rows back, bloat, indexes and leftovers of every shard, some shards at once."""
+    if _is_down(settings):
+        yield Finding("shards", "warn", "unknown while the control database is down", "larder up")
+        return
+    shards = open_catalogue(settings).shards()
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        looks = [pool.submit(look, shard, ANSWER_SECONDS) for shard in shards]
+        for shard, looked in zip(shards, looks, strict=True):
+            try:
+                yield from judge(shard.name, looked.result())
+            except LarderError as error:
+                yield Finding(f"health of {shard.name}", "fail", error.cause, error.next_command, error.turn)
+
+
+def _is_down(settings: Settings) -> bool:
+    return settings.control_dsn is None and instances.status(CONTROL, settings).state != "running"
 
 
 def _drift(name: str, drift: migrate.Drift) -> Finding:

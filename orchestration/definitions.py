@@ -21,6 +21,7 @@ from orchestration.notices.sensor import tell_failures
 from orchestration.project import project_dir
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
+from orchestration.upkeep_jobs import keep_shard, nightly_control, quiet_hours, upkeep_control, upkeep_job
 from sharding.settings import get_settings, project_root
 
 settings = get_settings()
@@ -34,12 +35,14 @@ jobs = make_jobs(graph, checks)
 celery = by_shard(graph, settings)
 
 defs = dg.Definitions(
-    assets=[*graph.external, cycle_assets(graph), *stage_assets()],
+    assets=[*graph.external, cycle_assets(graph), *stage_assets(), keep_shard],
     asset_checks=checks,
-    jobs=[*jobs, move_business_job, *([celery.job] if celery else [])],
+    jobs=[*jobs, move_business_job, upkeep_job(), upkeep_control, *([celery.job] if celery else [])],
     schedules=[
         celery.schedule if celery else every_ten_minutes,
         moves_to_tend,
+        quiet_hours,
+        nightly_control(),
         housekeeping(graph),
         nightly_verification(),
         *daily_reconciliation(jobs),

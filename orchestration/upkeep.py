@@ -12,6 +12,7 @@ from psycopg2.extras import Json
 
 from ingestion import index, retention, uploads
 from ingestion.erasing import sweep_landing
+from ingestion.errors import LarderError as IngestionError
 from ingestion.load import connect
 from ingestion.retention import Spare
 from orchestration.cycle import Installation
@@ -181,7 +182,7 @@ def noted(catalogue: Catalogue, shard: str, what: Work) -> Iterator[dict[str, An
     try:
         yield detail
         good = True
-    except LarderError as error:
+    except (LarderError, IngestionError) as error:
         detail["error"] = error.cause
         raise
     finally:

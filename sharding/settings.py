@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     """Seconds that a replica may be behind and still be read; 0: replicas are not read."""
 
     backups: str = ""
-    """fsspec URL of where backups go, such as `s3://bucket/backups`. Default: `file://<home>/backups`, the same disk."""
+    """fsspec URL of where backups go, such as `s3://bucket/backups`. Default: `file://<home>/backups`."""
 
     release_days: int = 0
     """Days after which local files of blocks with verified copies (`block_remote`) are given up; 0: never."""

@@ -105,13 +105,13 @@ def run(shard: Shard, todo: list[Task], within: float, say: Callable[[str], None
                 yield Done(task.table.at, task.because, 0.0, "not done in time")
                 continue
             began = time.monotonic()
-            error = _do(conn, shard, task, left)
-            done = Done(task.table.at, task.because, round(time.monotonic() - began, 3), error)
-            say(f"{shard.name}: {done.table}: {done.because}; {error or f'{done.seconds:.1f} s'}")
+            wrong = _do(conn, task, left)
+            done = Done(task.table.at, task.because, round(time.monotonic() - began, 3), wrong)
+            say(f"{shard.name}: {done.table}: {done.because}; {wrong or f'{done.seconds:.1f} s'}")
             yield done
 
 
-def _do(conn: psycopg2.extensions.connection, shard: Shard, task: Task, left: float) -> str:
+def _do(conn: psycopg2.extensions.connection, task: Task, left: float) -> str:
     """Why it was not done; empty if it was."""
     with conn.cursor() as cursor:
         try:
