@@ -1,20 +1,18 @@
-"""larder up · down · status · clean: the databases of this installation."""
+"""larder up · down · clean: the databases of this installation."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cli.context import Context, get_context
+from cli.context import get_context
 from cli.output import JsonFlag, Output
 from cli.shard import shard_row
-from sharding import instances, postgres
+from sharding import postgres
 from sharding import up as installation
 from sharding.dbt_profiles import remove_profiles
-from sharding.errors import LarderError
 
 
 def up(json: JsonFlag = False) -> None:
@@ -33,50 +31,6 @@ def down(json: JsonFlag = False) -> None:
         out.document({"stopped": stopped})
     elif not stopped:
         out.say("nothing was running")
-
-
-def status(json: JsonFlag = False) -> None:
-    """What runs, where, and who lives on it."""
-    context, out = get_context(), Output(json)
-    servers = [asdict(instances.status(name, context.settings)) for name in instances.known(context.settings)]
-    shards: list[dict[str, Any]] = []
-    try:
-        catalogue = context.catalogue
-    except LarderError as error:
-        if error.turn != "you":
-            raise
-    else:
-        businesses = catalogue.businesses()
-        sources = catalogue.sources()
-        for shard in catalogue.shards():
-            names = [business.name for business in businesses if business.shard == shard.name]
-            count = sum(source.shard == shard.name for source in sources)
-            shards.append({**shard_row(shard), "businesses": ", ".join(names), "sources": count})
-    waiting = _not_read(context) if shards else []
-    if json:
-        out.document({"home": str(context.settings.home), "instances": servers, "shards": shards,
-                      "sources_not_read": waiting})  # fmt: skip
-        return
-    out.say(f"home: {context.settings.home}")
-    out.table(servers, "instances", "none yet; next: larder up")
-    out.say("")
-    columns = ("name", "instance", "database", "namespace", "state", "businesses", "sources")
-    out.table(shards, "shards", "unknown while the control database is down; next: larder up", columns)
-    if waiting:
-        out.say("")
-        out.table(waiting, "sources that are not read now")
-
-
-def _not_read(context: Context) -> list[dict[str, Any]]:
-    """Sources that wait for something else than their time."""
-    from orchestration.standing import standings
-
-    return [
-        {"source": one.source, "state": one.state, "until": one.next_due, "because": one.because,
-         "next": one.next_command}
-        for one in standings(context.catalogue, context.clock(), context.catalogue.sources())
-        if one.state != "ok"
-    ]  # fmt: skip
 
 
 def clean(

@@ -233,6 +233,11 @@ class Catalogue:
         text = str(key)
         return _found(self._read(query, (text, text), lambda row: Source(*row)), "source", text, _LIST_SOURCES)
 
+    def sources_of(self, ids: Sequence[int]) -> list[Source]:
+        """The sources of these ids, in their order."""
+        query = _SOURCES + "where s.source_id = any(%s) order by array_position(%s::bigint[], s.source_id)"
+        return self._read(query, (list(ids), list(ids)), lambda row: Source(*row))
+
     def add_source(
         self,
         business: str | int,

@@ -59,18 +59,25 @@ def test_a_business_learns_nothing_of_it(catalogue: Catalogue, shard: Shard, rea
             f"select * from {statements.SCHEMA}.pg_stat_statements(true)",
             f"select {statements.SCHEMA}.pg_stat_statements_reset()",
         ):
-            with closing(psycopg2.connect(dsn)) as conn, conn.cursor() as cur:  # which Postgres opens to everybody
-                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                    cur.execute(query)
+            with (
+                closing(psycopg2.connect(dsn)) as conn,  # which Postgres opens to everybody
+                conn.cursor() as cur,
+                pytest.raises(psycopg2.errors.InsufficientPrivilege),
+            ):
+                cur.execute(query)
     finally:
         revoke_access(catalogue, "cafe")
 
 
 def test_the_inspector_reads_and_does_not_reset(shard: Shard) -> None:
     at = shard.as_role(INSPECTOR)
-    with closing(psycopg2.connect(postgres_url(at.username, at.password, at.host, at.port, "postgres"))) as conn:
-        with conn.cursor() as cur, pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            cur.execute(f"select {statements.SCHEMA}.pg_stat_statements_reset()")
+    dsn = postgres_url(at.username, at.password, at.host, at.port, "postgres")
+    with (
+        closing(psycopg2.connect(dsn)) as conn,
+        conn.cursor() as cur,
+        pytest.raises(psycopg2.errors.InsufficientPrivilege),
+    ):
+        cur.execute(f"select {statements.SCHEMA}.pg_stat_statements_reset()")
 
 
 def test_a_server_without_it_says_what_to_do(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
