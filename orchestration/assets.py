@@ -163,7 +163,7 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
                 except ReceiptError as error:
                     untold[business.name] = str(error)
             unequal = [r.business for r in results if not r.equal] + list(untold)
-            say(at, [_cause(name) for name in unequal], _equal(results), context.run_id)
+            say(at, [_cause(name) for name in unequal], _equal(results), context.run.run_id, send=False)
             yield dg.AssetCheckEvaluation(
                 asset_key=spec.asset_key,
                 check_name=spec.name,
