@@ -3,8 +3,6 @@
 Its assets stand beside the shards' data, a partition each: kept, backed up, and (once a week) a backup restored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -75,7 +73,7 @@ def keep_shard(
         yield dg.MaterializeResult(asset_key=_key("restored"), metadata=detail)
 
 
-def upkeep_job() -> UnresolvedAssetJobDefinition:
+def upkeep_job() -> "UnresolvedAssetJobDefinition":
     """A shard's night; the schedule leaves the restore test out but for once a week."""
     return dg.define_asset_job(
         "upkeep",
