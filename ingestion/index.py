@@ -108,8 +108,8 @@ def read_through(conn: Connection, source_ids: Sequence[int]) -> dict[tuple[int,
 
 def is_due(due_at: datetime | None, cadence: timedelta, now: datetime) -> bool:
     """Whether a stream's time has come, with a tenth of its cadence of grace: a cycle that starts a second early must
-    not skip the stream until the next one."""
-    return due_at is None or due_at <= now + cadence / 10
+    not skip the stream until the next one. A time further ahead than a cadence was set by a clock that ran ahead."""
+    return due_at is None or due_at <= now + cadence / 10 or due_at > now + 2 * cadence
 
 
 def due_streams(conn: Connection, source_id: int, spec: IntegrationSpec, now: datetime) -> list[Stream]:

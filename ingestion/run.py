@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg2.extensions import connection as Connection
 
-from ingestion import backoff, cursors, index
+from ingestion import backoff, cursors, index, vendor_clock
 from ingestion.blocks import BlockStore, Manifest, Window
 from ingestion.cadence import next_due
 from ingestion.cursors import Position, Span
@@ -368,11 +368,13 @@ class StreamRun:
                 window=(span.start, span.end),
             )
         )
-        start = span.start
+        start, first = span.start, True
         wanted = self._wanted()
         found: dict[str, dict[str, None]] = {field: {} for field in wanted}
         for call in requests:
             for page in self.pager.pages(call.request):
+                if first:
+                    span, first = vendor_clock.within(span, self.stream, page.headers), False
                 for name in wanted:
                     found[name].update(dict.fromkeys(field_values(page, self.stream, self.x.spec, name)))
                 content, count = lines.of(page, call.context)

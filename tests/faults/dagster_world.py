@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import dagster as dg
+
 from ingestion.sandbox.clock import SandboxClock
+from orchestration.instance import CONFIG
+from orchestration.translator import shards
 from sharding.settings import get_settings
 from tests.faults.world import World
 
@@ -50,9 +54,14 @@ defs = dg.Definitions(
 """  # orchestration.definitions for the shop's project, with a tick each minute
 
 
-def write_definitions(world: World) -> None:
-    """Beside the shop's dbt project, as `shop_definitions`."""
+def new_home(world: World, home: Path) -> Path:
+    """An empty DAGSTER_HOME as an installation has it; the definitions are `shop_definitions`."""
+    home.mkdir()
+    (home / "dagster.yaml").write_text(CONFIG)
     (world.project.project_dir / "shop_definitions.py").write_text(DEFINITIONS)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.add_dynamic_partitions(str(shards.name), [shard.name for shard in world.shop.shards])
+    return home
 
 
 def tell_time(world: World) -> None:

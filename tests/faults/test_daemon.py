@@ -15,8 +15,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.instance import CONFIG
-from tests.faults.dagster_world import environment, tell_time, write_definitions
+from tests.faults.dagster_world import environment, new_home, tell_time
 from tests.faults.record import Figure
 from tests.faults.world import World
 from tests.orchestration.test_by_shard import until
@@ -49,10 +48,7 @@ def daemon(world: World, home: Path, log: str) -> Iterator[subprocess.Popen[byte
 @pytest.mark.fault(3)
 def test_a_daemon_killed_at_a_tick_and_between_ticks(world: World, tmp_path: Path, figure: Figure) -> None:
     """Killed as soon as a run is there, then for a time in which a tick is due."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(CONFIG)
-    write_definitions(world)
+    home = new_home(world, tmp_path / "dagster")
     kills = 0
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for number in range(2):

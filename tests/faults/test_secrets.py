@@ -21,9 +21,8 @@ import zstandard
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from orchestration.instance import CONFIG
 from tests.conftest import Server
-from tests.faults.dagster_world import ROOT, environment, write_definitions
+from tests.faults.dagster_world import ROOT, environment, new_home
 from tests.faults.record import Figure
 from tests.faults.world import World, open_world
 
@@ -75,10 +74,7 @@ def test_no_secret_is_left_anywhere(
 ) -> None:
     """Cycles by Dagster that end well, refused, and with what the vendor answers wrongly; and a reproduction."""
     caplog.set_level(logging.DEBUG)
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(CONFIG)
-    write_definitions(careful)
+    home = new_home(careful, tmp_path / "dagster")
     shop, told = careful.shop, []
     for number, (status, body) in enumerate([(0, ""), (401, "who?"), (500, "oh"), (200, "{"), (400, "bad {token}")]):
         shop.now += timedelta(days=3)  # whoever was refused is asked again

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug import Request, Response
+from werkzeug.http import http_date
 
 from ingestion import index
 from tests.faults.disk import mounted
@@ -53,10 +55,9 @@ def test_a_full_disk_under_the_block_store(world: World, small_store: Path, figu
     world.trade(6000)
     before, files = cursors(world), sorted(small_store.rglob("*"))
     ballast = small_store / "ballast"
-    with ballast.open("wb") as out, pytest.raises(OSError, match="No space left"):
+    with ballast.open("wb", buffering=0) as out, pytest.raises(OSError, match="No space left"):
         while True:
             out.write(b"x" * 4096)
-            out.flush()
     assert extract(world) == 1
     assert "cannot be written" in world.said and "No space left" in world.said, world.said
     assert cursors(world) == before
@@ -106,12 +107,41 @@ def test_a_clock_that_jumps_back(world: World, back: timedelta, figure: Figure) 
     world.trade(number)
     assert world.aside(world.cycle) == 0, world.said
     right = world.shop.now + timedelta(minutes=1)
-    told = right.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    world.sell(f"meanwhile{number}-{back.seconds}", "7.77", changed=told)
-    before = cursors(world)
+    world.sell(f"meanwhile{number}-{back.seconds}", "7.77", changed=right.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
     world.shop.now -= back
     assert world.aside(world.cycle) == 0, world.said
-    assert cursors(world) >= before, "a cursor went back"
     world.shop.now = right + timedelta(minutes=1)
     figure("to heal", healed(world), "s", "max")
+    figure("jumps", 1)
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("ahead", [timedelta(hours=3), timedelta(days=400)])
+def test_a_clock_that_ran_ahead_and_jumps_back(world: World, ahead: timedelta, figure: Figure) -> None:
+    """A cycle is read by a clock that is ahead. What is sold between that and the correction is dated behind the end of
+    the window that was read; it is not passed over, and the stream is due at once."""
+    right = [world.shop.now]
+
+    def dated(request: Request) -> Response:
+        answer = world.shop.answer(request)
+        answer.headers["Date"] = http_date(right[0])
+        return answer
+
+    world.vendor.clear()
+    world.vendor.expect_request("/sales").respond_with_handler(dated)
+    try:
+        world.shop.now += ahead
+        assert world.aside(world.cycle) == 0, world.said
+        right[0] += timedelta(minutes=30)
+        sold = right[0].strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        world.sell(f"between{ahead.days}", "8.88", changed=sold)
+        right[0] += timedelta(hours=1)
+        world.shop.now = right[0]
+        with closing(index.connect(world.catalogue.dsn)) as conn:
+            due = index.due_streams(conn, world.catalogue.source("cafe/till").id, world.spec(), world.shop.now)
+        assert [stream.name for stream in due] == ["sales"]
+        figure("to heal", healed(world), "s", "max")
+    finally:
+        world.vendor.clear()
+        world.vendor.expect_request("/sales").respond_with_handler(world.shop.answer)
     figure("jumps", 1)

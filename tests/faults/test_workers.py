@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,8 @@ import pytest
 
 from orchestration.cycle import Scope, cycle_events, run_cycle
 from orchestration.events import CycleReport
-from orchestration.instance import CONFIG
 from orchestration.workers import Workers
-from tests.faults.dagster_world import environment, write_definitions
+from tests.faults.dagster_world import environment, new_home
 from tests.faults.record import Figure
 from tests.faults.world import World
 from tests.orchestration.test_by_shard import until
@@ -55,6 +55,7 @@ def states(report: CycleReport) -> dict[str, tuple[str, str]]:
 
 
 def both_trade(world: World, number: int, **more: Any) -> None:
+    world.shop.now += timedelta(minutes=11)  # all is due
     for business in ("cafe", "diner"):
         world.trade(number, business)
     for n in range(400 if more else 0):
@@ -134,22 +135,13 @@ def test_a_cycle_that_is_closed_leaves_nobody_at_work(world: World, figure: Figu
     figure("cancelled", 1)
 
 
-@pytest.fixture
-def dagster_home(world: World, tmp_path: Path) -> Iterator[Path]:
-    """An empty DAGSTER_HOME as an installation has it."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(CONFIG)
-    write_definitions(world)
-    yield home
-
-
 @pytest.mark.faults
 @pytest.mark.fault(4)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_dagster_run_that_is_cancelled(world: World, dagster_home: Path, how: signal.Signals, figure: Figure) -> None:
+def test_a_dagster_run_that_is_cancelled(world: World, tmp_path: Path, how: signal.Signals, figure: Figure) -> None:
     """Its shard's table is locked, so its worker hangs: run and worker end, lease and slot are free."""
     both_trade(world, 5600 + how)
+    dagster_home = new_home(world, tmp_path / "dagster")
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "shop_definitions", "-j", "cycle"]
     with closing(psycopg2.connect(world.shard("cafe").dsn)) as lock, lock.cursor() as cur:
         cur.execute(world.shard("cafe").render("lock table {marts}.fct_sale in access exclusive mode"))
