@@ -22,6 +22,7 @@ from orchestration.project import project_dir
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
 from orchestration.upkeep_jobs import keep_shard, nightly_control, quiet_hours, upkeep_control, upkeep_job
+from orchestration.watch import readers_asset, watch_checks, watch_sensor
 from sharding.settings import get_settings, project_root
 
 settings = get_settings()
@@ -35,8 +36,8 @@ jobs = make_jobs(graph, checks)
 celery = by_shard(graph, settings)
 
 defs = dg.Definitions(
-    assets=[*graph.external, cycle_assets(graph), *stage_assets(), keep_shard],
-    asset_checks=checks,
+    assets=[*graph.external, readers_asset(graph), cycle_assets(graph), *stage_assets(), keep_shard],
+    asset_checks=[*checks, *watch_checks(graph)],
     jobs=[*jobs, move_business_job, upkeep_job(), upkeep_control, *([celery.job] if celery else [])],
     schedules=[
         celery.schedule if celery else every_ten_minutes,
@@ -47,6 +48,6 @@ defs = dg.Definitions(
         nightly_verification(),
         *daily_reconciliation(jobs),
     ],
-    sensors=[tell_failures],
+    sensors=[tell_failures, watch_sensor(graph)],
     resources={"larder": Larder(within=settings.shard_deadline)},
 )
