@@ -5,8 +5,6 @@ changed, and once an hour what did not. The check of a vendor says which sources
 thousand businesses nobody could look through.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
