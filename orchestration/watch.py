@@ -1,6 +1,6 @@
 """Freshness and slow requests as asset checks, told once a minute by Dagster's daemon, whether or not a cycle runs.
 
-A sensor and not a schedule: it records checks without a run, which would cost 3 CPU-seconds each time. It tells what
+A sensor and not a schedule: it records checks without a run, which would cost 3.5 CPU-seconds each time. It tells what
 changed, and once an hour what did not. The check of a vendor says which sources are late: a check for each of a hundred
 thousand businesses nobody could look through.
 """
