@@ -28,9 +28,13 @@ def upkeep(settings: Settings) -> Iterator[Finding]:
     catalogue, now = open_catalogue(settings), datetime.now(UTC)
     names = [shard.name for shard in catalogue.shards()]
     runs, found = last_runs(catalogue), backups(vault_of(settings))
+    with catalogue.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("select shard, created_at from control.shards")
+        since = dict(cursor.fetchall())
+    since[CONTROL] = min(since.values(), default=now)
     for name in [*names, CONTROL]:
         yield _kept(name, runs, now)
-        yield _backed_up(name, newest(found, name), runs, now)
+        yield _backed_up(name, newest(found, name), runs, now, since[name])
         if name != CONTROL:
             yield _tested(name, [one for one in found if one.of == name], now)
     if settings.backups.startswith(f"file://{settings.home}"):
@@ -54,14 +58,14 @@ def _kept(name: str, runs: Runs, now: datetime) -> Finding:
     return Finding(check, "ok", f"{at:%Y-%m-%d %H:%M}: {said}")
 
 
-def _backed_up(name: str, last: Backup | None, runs: Runs, now: datetime) -> Finding:
+def _backed_up(name: str, last: Backup | None, runs: Runs, now: datetime, since: datetime) -> Finding:
     check, next_command = f"backup of {name}", f"larder backup make {name}"
     run = runs.get((name, "backup"))
     if run is not None and run[1] is False and (last is None or run[0] > last.at):
         said = f"{run[0]:%Y-%m-%d %H:%M}: {run[2].get('error', 'it failed')}"
         return Finding(check, "fail", said, next_command, "us")
     if last is None:
-        return Finding(check, "fail", "there is none", next_command, "us")
+        return Finding(check, "fail" if now - since > OLD else "warn", "there is none", next_command, "us")
     if now - last.at > OLD:
         return Finding(check, "warn", f"the last is of {last.at:%Y-%m-%d %H:%M}", next_command, "us")
     return Finding(check, "ok", f"{last.name}: {last.bytes / 2**20:,.1f} MB in {last.seconds:.1f} s")
