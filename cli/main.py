@@ -48,6 +48,7 @@ COMMANDS: dict[str, Lazy] = {
     "export": Lazy("cli.export:export", "Marts as Parquet files in an object store, a file a month."),
     "report": Lazy("cli.report:report", "The numbers, and whether they equal the receipts."),
     "verify": Lazy("cli.verify:verify", "Compare every model with its own SELECT, and run all data tests whole."),
+    "notices": Lazy("cli.notices:app", "Failures: one letter a cause, and one when it is over."),
     "reproduce": Lazy("cli.reproduce:reproduce", "What happened to a block happens again, on a throwaway shard."),
     "explain": Lazy("cli.explain:explain", "From a number back to its receipts, and what changed it when."),
     "debug": Lazy("cli.debug:debug", "Why a number is what it is: a model's part beside its parents and its SELECT."),

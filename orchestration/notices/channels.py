@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from sharding.errors import LarderError
 from sharding.settings import Settings
 
 TIMEOUT = 10.0  # seconds for each answer of a server
+Channel = Literal["mail", "webhook"]
 _PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
 
@@ -34,13 +36,18 @@ class NotSentError(Exception):
 class Letter:
     """What is sent. `answers`: the message id of the letter that it follows."""
 
-    channel: Literal["mail", "webhook"]
+    channel: Channel
     recipients: tuple[str, ...]
     subject: str
     body: str
     message_id: str
     written_at: datetime
     answers: str | None = None
+
+    @classmethod
+    def of(cls, channels: Channels, channel: Channel, to: Sequence[str], subject: str, body: str) -> Letter:
+        """A letter of now that tells no cause."""
+        return cls(channel, tuple(to), subject, body, channels.new_message_id(), datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Channels:
         )  # fmt: skip
 
     @property
-    def names(self) -> list[Literal["mail", "webhook"]]:
+    def names(self) -> list[Channel]:
         """The channels that are open."""
         return [*(["mail"] if self.host else []), *(["webhook"] if self.webhook else [])]  # type: ignore[list-item]
 
@@ -85,6 +92,10 @@ class Channels:
             return self._mail(letter)
         self._post(letter)
         return None
+
+    def new_message_id(self) -> str:
+        """An id that no other letter has."""
+        return f"<{uuid.uuid4()}@{self.sender_address.rpartition('@')[2] or 'larder'}>"
 
     def run_link(self, run_id: str | None) -> str:
         """Where Dagster shows a run; its id where the UI's address is not known."""

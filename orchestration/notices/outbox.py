@@ -6,7 +6,6 @@ process that dies between the server's yes and its own note sends the letter aga
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,11 +106,29 @@ def write(conn: Connection, channels: Channels) -> int:
     return written
 
 
-def write_one(conn: Connection, channels: Channels, subject: str, body: str) -> None:
-    """Write a letter that tells no cause, to those who run Larder."""
-    with conn, conn.cursor(cursor_factory=RealDictCursor) as cur:
-        for channel in channels.names:
-            _insert(cur, channels, channel, [], False, None, channels.to, subject, body)
+def waiting(conn: Connection) -> list[dict[str, Any]]:
+    """Letters that no server took yet, oldest first."""
+    return _letters(conn, "sent_at is null", ())
+
+
+def letters_of(conn: Connection, notice: int) -> list[dict[str, Any]]:
+    """The letters that told a cause, or that it was over."""
+    return _letters(conn, "%s = any(notices)", (notice,))
+
+
+def change_recipients(conn: Connection, business: int, add: Sequence[str], remove: Sequence[str]) -> list[str]:
+    """Who of a business gets letters of its sources, after addresses were added and removed."""
+    with conn, conn.cursor() as cur:
+        for address in add:
+            cur.execute(
+                "insert into control.notice_recipients (business, address) values (%s, %s) on conflict do nothing",
+                (business, address),
+            )
+        cur.execute(
+            "delete from control.notice_recipients where business = %s and address = any(%s)", (business, list(remove))
+        )
+        cur.execute("select address from control.notice_recipients where business = %s order by 1", (business,))
+        return [address for (address,) in cur.fetchall()]
 
 
 def send(conn: Connection, channels: Channels, now: bool = False) -> Sent:
@@ -214,13 +231,22 @@ def _insert(
         )
         row = cur.fetchone()
         answers = row["id"] if row else None
-    host = channels.sender_address.rpartition("@")[2] or "larder"
     cur.execute(
         "insert into control.notice_outbox"
         " (notices, healed, channel, business, recipients, subject, body, message_id, answers)"
         " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (list(notices), healed, channel, business, list(to), subject, body, f"<{uuid.uuid4()}@{host}>", answers),
+        (list(notices), healed, channel, business, list(to), subject, body, channels.new_message_id(), answers),
     )
+
+
+def _letters(conn: Connection, where: str, values: tuple[object, ...]) -> list[dict[str, Any]]:
+    with conn, conn.cursor(cursor_factory=RealDictCursor) as cur:
+        cur.execute(
+            "select letter, channel, recipients, subject, written_at, attempts, next_try_at, error, sent_at, body"
+            f" from control.notice_outbox where {where} order by letter",
+            values,
+        )
+        return [dict(row) for row in cur.fetchall()]
 
 
 def _letter(row: Mapping[str, Any]) -> Letter:
