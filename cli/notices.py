@@ -109,7 +109,7 @@ def send(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def close(number: Number) -> None:
-    """Say that a cause is over, where no cycle can see it: a test that was taken out, a job that is not run any more."""
+    """Say that a cause is over, where no cycle can see it: a test that was taken out, a job that nobody runs."""
     from orchestration.notices import state
     from sharding.errors import LarderError
 
@@ -150,6 +150,8 @@ def _channels() -> Channels:
     channels = Channels.of(get_context().settings)
     if not channels.names:
         raise LarderError(
-            "no mail server and no webhook is set", "config", "export LARDER_MAIL_HOST=… LARDER_MAIL_TO=…"
+            "no mail server with recipients and no webhook is set",
+            "config",
+            "export LARDER_MAIL_HOST=… LARDER_MAIL_TO=…",
         )
     return channels

@@ -52,7 +52,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Channels:
-    """Where letters go. Without a mail host or a webhook that channel is silent; causes are kept all the same."""
+    """Where letters go. Mails need a host and recipients. Without any channel causes are kept all the same."""
 
     home: Path = Path()
     host: str = ""
@@ -79,7 +79,7 @@ class Channels:
     @property
     def names(self) -> list[Channel]:
         """The channels that are open."""
-        return [*(["mail"] if self.host else []), *(["webhook"] if self.webhook else [])]  # type: ignore[list-item]
+        return [*(["mail"] if self.host and self.to else []), *(["webhook"] if self.webhook else [])]  # type: ignore[list-item]
 
     def send(self, letter: Letter) -> str | None:
         """Send a letter; what was refused of it, if others took it.

@@ -56,7 +56,7 @@ def body(told: Sequence[Told], healed: bool, link: Callable[[str | None], str]) 
     """The text. `link`: where Dagster shows a run."""
     parts = [_healed(*one) if healed else _failed(*one, link) for one in told[: SHOWN if len(told) > 1 else 1]]
     if len(told) > len(parts):
-        numbers = ", ".join(str(notice["notice"]) for notice, _ in told[len(parts) :][:20])
+        numbers = " ".join(str(notice["notice"]) for notice, _ in told[len(parts) :][:20])
         parts.append(f"and {len(told) - len(parts)} more: larder notices show {numbers}")
     if not healed:
         parts.append("This is told once. The next letter comes when it is over.")
