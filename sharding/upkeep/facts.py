@@ -1,13 +1,14 @@
 """What a shard's server says of its tables, indexes, transaction ids and of who holds them back.
 
 Read as the inspector, in queries that cannot keep anybody waiting. Sizes of what is dead are estimates from Postgres'
-own statistics; where the extension pgstattuple is in the database, `exact_bloat` counts instead.
+own statistics; where the extension pgstattuple is in the database, tables that seem bloated are counted instead.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ _PAGE_ROOM = 8168  # without its header
 _ROW = 28  # header and line pointer
 _ENTRY = 16  # of an index: header and line pointer, aligned
 _INDEX_FILL = 0.9
+_WORTH_COUNTING = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Facts:
         landing: landing slots that hold rows: schema → bytes.
         stale: models that have been behind their feeds, since when.
         leftovers: relations that dbt left behind.
+        counted: bytes of tables that hold nothing, where that could be counted.
     """
 
     tables: tuple[Table, ...]
@@ -119,6 +122,11 @@ class Facts:
     stale: Mapping[str, datetime]
     leftovers: tuple[str, ...]
     bytes: int
+    counted: Mapping[str, int] = field(default_factory=dict)
+
+    def bloat(self, table: Table) -> int:
+        """Bytes of a table that hold nothing: counted, else estimated."""
+        return self.counted.get(table.at, table.bloat)
 
 
 def look(shard: Shard, timeout: float = 5.0) -> Facts:
@@ -137,8 +145,9 @@ def look(shard: Shard, timeout: float = 5.0) -> Facts:
     if about["has_marks"]:
         query = "select model, stale_since from {meta}.mark where stale_since is not null"
         stale = {row["model"]: row["stale_since"] for row in ask(query)}
+    tables = tuple(Table(**row) for row in ask(_TABLES.replace("<catalog>", "<>")))
     return Facts(
-        tables=tuple(Table(**row) for row in ask(_TABLES.replace("<catalog>", "<>"))),
+        tables=tables,
         indexes=tuple(Index(**row) for row in ask(_INDEXES)),
         catalog=tuple(Table(**row) for row in ask(_TABLES.replace("<catalog>", "="))),
         xid_age=about["xid_age"],
@@ -151,21 +160,23 @@ def look(shard: Shard, timeout: float = 5.0) -> Facts:
         stale=stale,
         leftovers=tuple(row["name"] for row in ask(_LEFTOVERS)),
         bytes=about["bytes"],
+        counted=_counted(shard, [table for table in tables if table.bloat > _WORTH_COUNTING], timeout),
     )
 
 
-def exact_bloat(shard: Shard, tables: Sequence[Table], timeout: float = 30.0) -> dict[str, int] | None:
-    """Bytes free or dead in tables, counted; None where the extension pgstattuple is not in the database."""
-    [(there,)] = read_only(shard, "select exists (select from pg_extension where extname = 'pgstattuple')").rows
-    if not there:
-        return None
+def _counted(shard: Shard, tables: Sequence[Table], timeout: float) -> dict[str, int]:
+    """Bytes free or dead in tables, by the extension pgstattuple where the inspector may; else none."""
+    query = "select oid from pg_proc where proname = 'pgstattuple_approx' and has_function_privilege(oid, 'execute')"
+    if not tables or not read_only(shard, query, timeout).rows:
+        return {}
     found = {}
+    give_up = time.monotonic() + timeout
     for table in tables:
-        query = (
-            "select (dead_tuple_len + approx_free_space)::bigint from pgstattuple_approx(to_regclass("
-            f"format('%I.%I', '{table.schema}', '{table.name}')))"
-        )
-        [(found[table.at],)] = read_only(shard, query, timeout).rows
+        if (left := give_up - time.monotonic()) <= 0:
+            break
+        name = f"format('%I.%I', '{table.schema}', '{table.name}')::regclass"
+        query = f"select (dead_tuple_len + approx_free_space)::bigint from pgstattuple_approx({name})"
+        [(found[table.at],)] = read_only(shard, query, left).rows
     return found
 
 

@@ -99,9 +99,11 @@ def _catalog(shard: str, facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 def _bloat(shard: str, facts: Facts, limits: Limits) -> Iterator[Finding]:
     check = f"bloat of {shard}"
-    tables = [t for t in facts.tables if t.bloat > limits.bytes and t.bloat > limits.share * t.pages * 8192]
+    tables = [t for t in facts.tables if facts.bloat(t) > max(limits.bytes, limits.share * t.pages * 8192)]
     for table in tables:
-        detail = f"{table.at}: about {table.bloat / 2**20:,.0f} of {table.pages * 8192 / 2**20:,.0f} MB hold nothing"
+        detail = (
+            f"{table.at}: about {facts.bloat(table) / 2**20:,.0f} of {table.pages * 8192 / 2**20:,.0f} MB hold nothing"
+        )
         yield Finding(check, "warn", detail, f"as administrator, while nobody loads: vacuum full {table.at}", "you")
     indexes = [i for i in facts.indexes if i.bloat > limits.bytes and i.bloat > limits.share * i.bytes]
     for index in indexes:
