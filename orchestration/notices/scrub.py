@@ -50,7 +50,7 @@ _SAFE = re.compile(
     r"|\b20\d\d-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|\+00:00|\b)"  # a moment of this century
     r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"  # address of a machine
 )
-_DIGITS = re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}")
+_DIGITS = re.compile(r"\+?\d(?:[\s()./-]{0,2}\d){6,}")
 _TOKEN = re.compile(r"[^\W_]+(?:[._'’-]*[^\W_]+)*", re.U)
 _HUMPS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\da-zA-Z_]+", re.U)
 _TECHNICAL = re.compile(r"(?:[A-Z][a-z]+|[A-Z]{2,}){1,6}(?:Error|Exception|Failed|Violation|Timeout|Interrupt|Exit)")

@@ -171,10 +171,17 @@ def knows_run(conn: Connection, run_id: str) -> bool:
 
 
 def prune(conn: Connection) -> None:
-    """Forget what has long been over, and letters that went out long ago."""
+    """Forget what has long been over, what only affected businesses that are erased, and the letters about it."""
     with conn, conn.cursor() as cur:
-        cur.execute("delete from control.notices where healed_at < now() - make_interval(days => %s)", (KEPT_DAYS,))
-        cur.execute("delete from control.notice_outbox where sent_at < now() - make_interval(days => %s)", (KEPT_DAYS,))
+        cur.execute(
+            "delete from control.notices as n where healed_at < now() - make_interval(days => %s)"
+            " or not exists (select from control.notice_affected as a where a.notice = n.notice)",
+            (KEPT_DAYS,),
+        )
+        cur.execute(
+            "delete from control.notice_outbox as o where sent_at is not null"
+            " and not exists (select from control.notices as n where n.notice = any(o.notices))"
+        )
 
 
 def listed(conn: Connection, healed: bool = False, notice: int | None = None) -> list[Mapping[str, Any]]:

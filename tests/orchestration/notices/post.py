@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any, cast
+from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
@@ -41,7 +41,7 @@ class Office:
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         self.tried += 1
         if self.answer.startswith("2"):
-            self.mails.append(cast(EmailMessage, message_from_bytes(envelope.content or b"", policy=policy.default)))
+            self.mails.append(message_from_bytes(envelope.original_content or b"", policy=policy.default))
             self.envelopes.append((envelope.mail_from or "", list(envelope.rcpt_tos)))
             self.encrypted.append(session.ssl is not None)
         return self.answer

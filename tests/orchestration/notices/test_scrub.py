@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 
 import pytest
 from hypothesis import given
@@ -29,7 +28,7 @@ PEOPLE = (
         (
             "http://127.0.0.1:8080/v2/customers/12345678/Maria?email=maria.garcia@example.com failed (HTTP 500): Maria"
             " Garcia is away; gave up after 3 tries and 12 s of waiting",
-            "http://127.0.0.1:8080/…/customers/… failed (HTTP 500); gave up after 3 tries and 12 s of waiting",
+            "http://127.0.0.1:8080/… failed (HTTP 500); gave up after 3 tries and 12 s of waiting",
         ),
         ("Acme throttles cafe/till: slow down, Maria", "Acme throttles cafe/till"),
         (
@@ -78,8 +77,7 @@ def test_nothing_of_people_gets_through_in_any_place(who: str, frame: str) -> No
     for quoted in (who, f"'{who}'", f'"{who}"', f"({who})", f"[{who}]", f"{{'name': '{who}'}}", f"<{who}>"):
         left = scrub(frame.format(quoted), NAMES)
         for part in re.findall(r"\w{3,}", who):
-            if who != "1985-03-12" or quoted == f'"{who}"':
-                assert part not in left, (quoted, left)
+            assert part not in left, (quoted, left)
 
 
 def test_the_secrets_that_are_known_go_wherever_they_stand() -> None:
@@ -94,7 +92,7 @@ def test_any_text_ends_as_one_short_line_and_is_not_changed_again(said: str) -> 
     assert scrub(left, NAMES) == left
 
 
-@given(st.text(string.ascii_lowercase, min_size=12, max_size=40))
+@given(st.text("bcdfghjkqvwxz", min_size=5, max_size=40))
 def test_no_word_gets_through_that_is_nobodys_language(word: str) -> None:
     assert scrub(f"value {word} is wrong", NAMES) == "value … is wrong"
 
