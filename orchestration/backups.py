@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -274,6 +274,16 @@ def _read(vault: BlockStore, place: str) -> Backup:
     return replace(backup, tested=Tested(**tested | {"at": datetime.fromisoformat(tested["at"])}))
 
 
-def newest(found: Sequence[Backup], of: str) -> Backup | None:
-    """The newest backup of a shard among some that are newest first."""
-    return next((one for one in found if one.of == of), None)
+def latest(vault: BlockStore) -> dict[str, tuple[Backup, Tested | None]]:
+    """Shard → its newest backup, and its newest restore test; found by one listing, read by two files a shard."""
+    places: dict[str, list[str]] = {}
+    tested: dict[str, list[str]] = {}
+    for name in vault.files():
+        place, _, file = name.rpartition("/")
+        if file in (MANIFEST, TESTED):
+            (places if file == MANIFEST else tested).setdefault(place.split("/")[0], []).append(place)
+    found = {}
+    for of, of_shard in places.items():
+        last = [_read(vault, place).tested for place in sorted(set(tested.get(of, [])) & set(of_shard))[-1:]]
+        found[of] = _read(vault, max(of_shard)), next(iter(last), None)
+    return found

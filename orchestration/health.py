@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ingestion import index, uploads
-from orchestration.backups import CONTROL, Backup, backups, newest, vault_of
+from orchestration.backups import CONTROL, Backup, Tested, latest, vault_of
 from orchestration.upkeep import last_runs
 from sharding.settings import Settings
 from sharding.up import open_catalogue
@@ -27,16 +27,17 @@ def upkeep(settings: Settings) -> Iterator[Finding]:
     """Findings on quiet hours, backups, restore tests and copies of blocks."""
     catalogue, now = open_catalogue(settings), datetime.now(UTC)
     names = [shard.name for shard in catalogue.shards()]
-    runs, found = last_runs(catalogue), backups(vault_of(settings))
+    runs, found = last_runs(catalogue), latest(vault_of(settings))
     with catalogue.connect() as connection, connection.cursor() as cursor:
         cursor.execute("select shard, created_at from control.shards")
         since = dict(cursor.fetchall())
     since[CONTROL] = min(since.values(), default=now)
     for name in [*names, CONTROL]:
         yield _kept(name, runs, now)
-        yield _backed_up(name, newest(found, name), runs, now, since[name])
+        backup, test = found.get(name, (None, None))
+        yield _backed_up(name, backup, runs, now, since[name])
         if name != CONTROL:
-            yield _tested(name, [one for one in found if one.of == name], now)
+            yield _tested(name, test, now)
     if settings.backups.startswith(f"file://{settings.home}"):
         detail = f"backups are in {settings.backups}, on the disk of what they are of"
         yield Finding("backups", "warn", detail, "LARDER_BACKUPS=s3://… larder backup make", "config")
@@ -71,12 +72,10 @@ def _backed_up(name: str, last: Backup | None, runs: Runs, now: datetime, since:
     return Finding(check, "ok", f"{last.name}: {last.bytes / 2**20:,.1f} MB in {last.seconds:.1f} s")
 
 
-def _tested(name: str, found: list[Backup], now: datetime) -> Finding:
+def _tested(name: str, last: Tested | None, now: datetime) -> Finding:
     check, next_command = f"restore test of {name}", f"larder backup test {name}"
-    tests = sorted((one.tested for one in found if one.tested), key=lambda test: test.at, reverse=True)
-    if not tests:
+    if last is None:
         return Finding(check, "warn", "no backup of it was ever restored", next_command, "us")
-    last = tests[0]
     if not last.good:
         return Finding(check, "fail", f"{last.at:%Y-%m-%d %H:%M}: {last.said}", next_command, "us")
     if now - last.at > TESTED:

@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from sharding.backup.dump import Content
-from sharding.ids import id_range
+from sharding.erasing.traces import remove_traces
 from sharding.model import Business, Shard, Source
 from sharding.moving.capture import stop_capture
 from sharding.moving.erase import erase
@@ -174,8 +174,4 @@ def _take_off(conn: Connection, shard: Shard, business: int, build: Callable[[Sh
         )
     stop_capture(conn, shard, business)
     erase(conn, shard, business, build)
-    low, high = id_range(business)
-    with conn, conn.cursor() as cursor:  # entries that told models of it
-        cursor.execute(
-            sql.SQL("delete from {} where source_id between %s and %s").format(relation(shard, "raw.feed")), (low, high)
-        )
+    remove_traces(conn, shard, business, [])  # such as entries that told models of it

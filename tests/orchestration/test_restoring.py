@@ -15,6 +15,7 @@ import pytest
 
 from orchestration.backups import back_up, backup_of, vault_of
 from orchestration.cycle import Installation, run_cycle
+from orchestration.erasing import Eraser
 from orchestration.restoring import Restorer
 from orchestration.transform import target_of
 from reconcile.compare import NOT_LOADED, LedgerProblem
@@ -22,8 +23,11 @@ from reconcile.run import Reconciliation, SourceResult
 from sharding import instances
 from sharding.access.tenants import grant_access
 from sharding.backup.settle import GAP
+from sharding.erasing.traces import traces
 from sharding.errors import LarderError
 from sharding.model import Business, Instance, Shard
+from sharding.placing import place
+from sharding.query import read_only
 from sharding.settings import Settings
 from tests.conftest import UNSAFE_BUT_QUICK, Server
 from tests.orchestration.shop import Shop
@@ -129,6 +133,45 @@ def test_a_lost_shard_comes_back_with_what_was_loaded_since(
     assert not report.failures
     assert [b.reason for b in report.builds if b.shard == "shard_1"] != ["restored on another cluster"]
     assert sum(total for _, total in rows(back, SUMS)) == Decimal("12.3000")
+
+
+def test_who_left_or_was_erased_does_not_come_back(shop: Shop, safe: Settings, restorer: Restorer, drop: None) -> None:
+    catalogue = shop.installation.catalogue
+    bar = catalogue.add_business("bar", "Bar", "shard_1").id
+    made = back_up(safe, catalogue, "shard_1")
+    place(catalogue, "bar", "shard_2")
+    cafe = catalogue.business("cafe").id
+    Eraser(shop.installation, safe).erase("cafe")
+    catalogue.add_business("late", "Late", "shard_1")
+
+    done = restorer.in_place(made)
+
+    assert done.settled is not None
+    assert done.settled.gone == tuple(sorted((bar, cafe))) and done.reconciled == ("late",)
+    back = catalogue.shard("shard_1")
+    assert rows(back, "select name, state from {keys}.route") == [("late", "active")]
+    with closing(psycopg2.connect(back.dsn)) as conn:
+        assert traces(conn, back, cafe, []) == traces(conn, back, bar, []) == {}
+
+
+def test_beside_it_is_as_it_was_and_nobody_writes_it(
+    shop: Shop, safe: Settings, restorer: Restorer, drop: None
+) -> None:
+    catalogue = shop.installation.catalogue
+    then = rows(shop.shards[0], SALES)
+    made = back_up(safe, catalogue, "shard_1")
+    trade_on(shop)
+
+    restorer.beside(made, "then")
+
+    beside = catalogue.shard("then")
+    assert rows(beside, SALES) == then != rows(shop.shards[0], SALES)
+    assert beside.state == "retired" and "then" not in {shard.name for shard in catalogue.shards()}
+    assert read_only(beside, "select count(*) from {marts}.fct_sale").rows == [(2,)]
+    with pytest.raises(psycopg2.Error, match="takes no writes"):
+        rows(beside, "select {keys}.write_gate(1)")
+    with pytest.raises(LarderError, match="there is a shard shard_2"):
+        restorer.beside(made, "shard_2")
 
 
 def test_without_its_last_loads_a_restored_shard_is_refused(
