@@ -128,7 +128,9 @@ def quiet_hours(
     requests = [
         dg.RunRequest(
             run_key=f"{shard} {now:%Y-%m-%d}",
-            asset_selection=list(ASSETS if tests_today(shard, known.get((shard, "restore test")), now) else ASSETS[:2]),
+            asset_selection=list(
+                ASSETS if restores_today(shard, known.get((shard, "restore test")), now) else ASSETS[:2]
+            ),
             partition_key=shard,
             tags={"larder/shard": shard, "larder/because": found[shard].because},
         )
@@ -137,7 +139,7 @@ def quiet_hours(
     return requests or dg.SkipReason(f"it is no shard's quiet time at {now:%H:%M} UTC")
 
 
-def tests_today(shard: str, last: tuple[datetime, bool | None, object] | None, now: datetime) -> bool:
+def restores_today(shard: str, last: tuple[datetime, bool | None, object] | None, now: datetime) -> bool:
     """Whether a backup of the shard is restored tonight: on its weekday, and on any where the last time is too long
     ago or was no success."""
     own = sum(shard.encode()) % TEST_EVERY
