@@ -20,6 +20,9 @@ from orchestration.transform import NOTHING_NEW, ShardBuild
 Step = Literal["extract", "load", "shard", "model", "test", "fresh", "reconcile", "run"]
 
 
+OUTSIDE = "larder cycle"  # in place of a job's name
+
+
 @dataclass(frozen=True)
 class Cause:
     """A failure as it was met once. `said` is the error's text as it came; `names` may stand in it.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from orchestration.notices.causes import OUTSIDE
 from orchestration.notices.classes import MEANING
 
 SHOWN = 5  # of the affected, and of the causes where a letter has many
@@ -49,7 +50,11 @@ def headline(notice: Row, affected: Sequence[Row]) -> str:
             return f"{notice['subject']} is late for {whom}"
         case "reconcile", _:
             return f"numbers of {whom} do not equal the receipts"
-    return f"Dagster's run of {notice['subject']} failed"
+    return (
+        f"{notice['subject']} failed"
+        if notice["subject"] == OUTSIDE
+        else f"Dagster's run of {notice['subject']} failed"
+    )
 
 
 def body(told: Sequence[Told], healed: bool, link: Callable[[str | None], str]) -> str:

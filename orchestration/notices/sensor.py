@@ -16,8 +16,8 @@ from psycopg2.extensions import connection as Connection
 from ingestion import index
 from orchestration.installation import Larder
 from orchestration.notices import state
-from orchestration.notices.causes import Cause, Well
-from orchestration.notices.telling import OUTSIDE, cause_of_run, say
+from orchestration.notices.causes import OUTSIDE, Cause, Well
+from orchestration.notices.telling import cause_of_run, say
 from sharding.errors import LarderError
 
 EVERY = 60  # seconds

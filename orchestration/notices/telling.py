@@ -22,7 +22,7 @@ from ingestion.registry import discover
 from orchestration.events import Event
 from orchestration.freshness import late_sources
 from orchestration.notices import outbox, state
-from orchestration.notices.causes import Cause, Heard, Well, with_secrets
+from orchestration.notices.causes import OUTSIDE, Cause, Heard, Well, with_secrets
 from orchestration.notices.channels import Channels
 from orchestration.notices.classes import class_of, class_of_text
 from sharding.credentials import read_credentials
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE = 25.0  # seconds that a cycle waits for mail servers at its end
-OUTSIDE = "larder cycle"  # in place of a job's name
 LATEST = 10_000  # late sources that are told of
 
 
