@@ -24,10 +24,15 @@ def cycle(
     from cli.report_cycle import print_report, watched
     from orchestration.cycle import Installation, Scope, due, run_cycle
     from orchestration.moves import tend
+    from orchestration.notices.blind import is_away
     from sharding.errors import LarderError
 
     context, out = get_context(), Output(as_json)
-    at = Installation.of(context.settings, context.catalogue)
+    try:
+        at = Installation.of(context.settings, context.catalogue)
+    except LarderError as error:
+        is_away(context.settings, error)
+        raise
     if probe:
         out.table([{"shard": name, "because": why} for name, why in due(at).items()], empty="nothing is due")
         return

@@ -79,7 +79,7 @@ def test(as_json: JsonFlag = False) -> None:
     channels = _channels()
     rows: list[dict[str, Any]] = []
     for name in channels.names:
-        letter = Letter.of(channels, name, channels.to, "Larder: a test", "This is what failures will come as.\n")
+        letter = Letter.of(channels, name, "Larder: a test", "This is what failures will come as.\n")
         try:
             answer = channels.send(letter)
         except (NotSentError, LarderError) as error:

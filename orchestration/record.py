@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from orchestration.cycle import Installation, Watch, due
 from orchestration.events import CycleReport, Event
+from orchestration.notices.telling import say
 from sharding.settings import Settings
 
 
 def record_cycle(at: Installation, settings: Settings, watch: Watch | None = None) -> CycleReport:
     """Run the `cycle` job in this process on the installation's Dagster instance, and report it. Where nothing is due
-    there is no run, as with the schedule.
+    there is no run, as with the schedule; what waits to be told is told.
 
     A run that fails for a shard is a report with failures, as without Dagster. Any other error is raised.
     """
     now = at.clock()
     if not due(at):
+        say(at, ())
         return CycleReport(now)
     import dagster as dg
 

@@ -45,9 +45,17 @@ class Letter:
     answers: str | None = None
 
     @classmethod
-    def of(cls, channels: Channels, channel: Channel, to: Sequence[str], subject: str, body: str) -> Letter:
-        """A letter of now that tells no cause."""
-        return cls(channel, tuple(to), subject, body, channels.new_message_id(), datetime.now(UTC))
+    def of(
+        cls,
+        channels: Channels,
+        channel: Channel,
+        to: Sequence[str],
+        subject: str,
+        body: str,
+        answers: str | None = None,
+    ) -> Letter:
+        """A letter of now, of a cause that is in no database."""
+        return cls(channel, tuple(to), subject, body, channels.new_message_id(), datetime.now(UTC), answers)
 
 
 @dataclass(frozen=True)

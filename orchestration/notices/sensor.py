@@ -16,9 +16,11 @@ from psycopg2.extensions import connection as Connection
 from ingestion import index
 from orchestration.installation import Larder
 from orchestration.notices import state
+from orchestration.notices.blind import is_away
 from orchestration.notices.causes import OUTSIDE, Cause, Well
 from orchestration.notices.telling import cause_of_run, say
 from sharding.errors import LarderError
+from sharding.settings import get_settings
 
 EVERY = 60  # seconds
 _AT_ONCE = 100
@@ -35,6 +37,7 @@ def tell_failures(context: dg.SensorEvaluationContext, larder: dg.ResourceParam[
     try:
         at = larder.open()
     except LarderError as error:
+        is_away(get_settings(), error)
         return dg.SkipReason(f"{error.cause}; next: {error.next_command}")
     since = datetime.fromisoformat(context.cursor) if context.cursor else datetime.now(UTC)
     with closing(index.connect(at.catalogue.dsn)) as conn:

@@ -22,6 +22,7 @@ from ingestion.registry import discover
 from orchestration.events import Event
 from orchestration.freshness import late_sources
 from orchestration.notices import outbox, state
+from orchestration.notices.blind import is_back
 from orchestration.notices.causes import OUTSIDE, Cause, Heard, Well, with_secrets
 from orchestration.notices.channels import Channels
 from orchestration.notices.classes import class_of, class_of_text
@@ -121,6 +122,7 @@ def deliver(dsn: str, channels: Channels) -> None:
         return
     with closing(index.connect(dsn)) as conn:
         outbox.write(conn, channels)
+    is_back(channels.home, channels)
     sender = threading.Thread(target=_send, args=(dsn, channels), daemon=True, name="notices")
     sender.start()
     sender.join(PATIENCE)
