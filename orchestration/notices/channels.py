@@ -45,17 +45,10 @@ class Letter:
     answers: str | None = None
 
     @classmethod
-    def of(
-        cls,
-        channels: Channels,
-        channel: Channel,
-        to: Sequence[str],
-        subject: str,
-        body: str,
-        answers: str | None = None,
-    ) -> Letter:
-        """A letter of now, of a cause that is in no database."""
-        return cls(channel, tuple(to), subject, body, channels.new_message_id(), datetime.now(UTC), answers)
+    def of(cls, channels: Channels, channel: Channel, subject: str, body: str, answers: str | None = None) -> Letter:
+        """A letter of now to those who run Larder, of a cause that is in no database."""
+        now = datetime.now(UTC)
+        return cls(channel, channels.to, subject, body, channels.new_message_id(), now, answers)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def away(settings: Settings) -> Callable[[Channels], Settings]:
             "mail_port": channels.port,
             "mail_security": "none",
             "mail_to": ",".join(channels.to),
-        }  # fmt: skip
+        }
     )
 
 
