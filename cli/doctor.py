@@ -6,15 +6,16 @@ What one shard's server cannot tell in time is a finding of that shard, and keep
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.pool import ThreadPool
 from typing import Annotated
 
 import psycopg2
@@ -25,6 +26,7 @@ from cli.output import EXIT_CODES, JsonFlag, Output
 from ingestion.errors import LarderError as IngestionError
 from sharding import instances, migrate, postgres
 from sharding.errors import LarderError
+from sharding.model import Shard
 from sharding.settings import Settings
 from sharding.up import CONTROL, control_dsn, open_catalogue
 from sharding.upkeep.facts import look
@@ -33,7 +35,7 @@ from sharding.upkeep.judge import judge
 
 CLOCK_SECONDS = 5.0
 LOW_SPACE = 2 * 1024**3
-ANSWER_SECONDS = 5
+ANSWER_SECONDS, MINUTE = 5.0, 60.0
 _AT_ONCE = 8
 
 Check = Callable[[Settings], Iterator[Finding]]
@@ -121,16 +123,11 @@ def servers(settings: Settings) -> Iterator[Finding]:
 
 
 def schemas(settings: Settings) -> Iterator[Finding]:
-    """Whether the databases are at this checkout's schema version."""
+    """Whether the control database is at this checkout's schema version; shards tell theirs with their health."""
     if _is_down(settings):
         yield Finding("schemas", "warn", "unknown while the control database is down", "larder up")
-        return
-    yield _drift("control", migrate.control_drift(control_dsn(settings)))
-    for shard in open_catalogue(settings).shards():
-        try:
-            yield _drift(shard.name, migrate.shard_drift(shard))
-        except psycopg2.OperationalError as error:
-            yield Finding(f"schema of {shard.name}", "fail", str(error).strip(), "larder up", "config")
+    else:
+        yield _drift("control", migrate.control_drift(control_dsn(settings)))
 
 
 def block_store(settings: Settings) -> Iterator[Finding]:
@@ -172,18 +169,37 @@ def clock(settings: Settings) -> Iterator[Finding]:
 
 
 def health(settings: Settings) -> Iterator[Finding]:
-    """Transaction ids, who holds dead rows back, bloat, indexes and leftovers of every shard, some shards at once."""
+    """Schema, transaction ids, who holds dead rows back, bloat, indexes and leftovers of every shard. Some shards at
+    once, all within a minute: one that has not told by then is a finding, and nobody waits for it."""
     if _is_down(settings):
         yield Finding("shards", "warn", "unknown while the control database is down", "larder up")
         return
-    shards = open_catalogue(settings).shards()
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        looks = [pool.submit(look, shard, ANSWER_SECONDS) for shard in shards]
-        for shard, looked in zip(shards, looks, strict=True):
+    told: queue.SimpleQueue[tuple[str, list[Finding]]] = queue.SimpleQueue()
+    shards = {shard.name: shard for shard in open_catalogue(settings).shards()}
+    left, give_up = set(shards), time.monotonic() + MINUTE
+    with ThreadPool(_AT_ONCE) as pool:  # its threads are daemons: none is waited for
+        pool.map_async(lambda shard: told.put((shard.name, _looked_at(shard))), shards.values())
+        while left:
             try:
-                yield from judge(shard.name, looked.result())
-            except LarderError as error:
-                yield Finding(f"health of {shard.name}", "fail", error.cause, error.next_command, error.turn)
+                name, findings = told.get(timeout=max(0.0, give_up - time.monotonic()))
+            except queue.Empty:
+                break
+            left.discard(name)
+            yield from findings
+    for name in sorted(left):
+        yield Finding(f"health of {name}", "fail", f"nothing was told in {MINUTE:g} s", "larder status", "us")
+
+
+def _looked_at(shard: Shard) -> list[Finding]:
+    try:
+        drift = migrate.shard_drift(shard)
+    except psycopg2.OperationalError as error:
+        return [Finding(f"schema of {shard.name}", "fail", str(error).strip(), "larder up", "config")]
+    try:
+        return [_drift(shard.name, drift), *judge(shard.name, look(shard, ANSWER_SECONDS))]
+    except LarderError as error:
+        failed = Finding(f"health of {shard.name}", "fail", error.cause, error.next_command, error.turn)
+        return [_drift(shard.name, drift), failed]
 
 
 def _is_down(settings: Settings) -> bool:
