@@ -17,7 +17,7 @@ from orchestration.notices.scrub import normal, scrub
 from orchestration.results import GOOD, NodeResult
 from orchestration.transform import NOTHING_NEW, ShardBuild
 
-Step = Literal["extract", "load", "shard", "model", "test", "fresh", "reconcile", "run"]
+Step = Literal["extract", "load", "shard", "model", "test", "fresh", "slow", "reconcile", "run"]
 
 
 OUTSIDE = "larder cycle"  # in place of a job's name
@@ -57,7 +57,7 @@ class Cause:
                 parts = (self.subject,)
             case "capacity", _:
                 parts = (normal(self.text, self.names),)
-            case _, "test" | "fresh" | "reconcile":
+            case _, "test" | "fresh" | "slow" | "reconcile":
                 parts = (self.step, self.subject)
             case _:
                 parts = (self.step, self.subject, normal(self.text, self.names))

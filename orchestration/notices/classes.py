@@ -10,9 +10,10 @@ from ingestion.errors import OutageError, ShapeError, ThrottledError
 from sharding.errors import LarderError as ShardingError
 
 Class = Literal[
-    "vendor down", "credentials", "settings", "changed shape", "our bug", "capacity", "database down", "data", "late"
+    "vendor down", "credentials", "settings", "changed shape", "our bug", "capacity", "database down", "data", "late",
+    "slow",
 ]  # fmt: skip
-OWN: frozenset[str] = frozenset({"credentials", "settings", "database down", "data", "late"})
+OWN: frozenset[str] = frozenset({"credentials", "settings", "database down", "data", "late", "slow"})
 """Classes whose cause each of the affected has for itself: one that joins later is told too."""
 
 MEANING: dict[str, str] = {
@@ -25,6 +26,7 @@ MEANING: dict[str, str] = {
     "database down": "a shard's database does not answer; it is tried again in each cycle",
     "data": "the rows are not what a test or an account says they must be",
     "late": "newer data was promised by now",
+    "slow": "requests take longer than expected",
 }
 
 _BY_TURN: dict[str, Class] = {

@@ -15,9 +15,16 @@ Told = tuple[Row, Sequence[Row]]  # a cause, and whom it affects
 
 _STEPS = {
     "extract": "extract", "load": "load", "shard": "shard", "model": "model", "test": "data test", "fresh": "freshness",
-    "reconcile": "reconciliation", "run": "Dagster run",
+    "slow": "requests", "reconcile": "reconciliation", "run": "Dagster run",
 }  # fmt: skip
-_OF = {"extract": "source", "load": "source", "fresh": "source", "reconcile": "business", "run": "job"}
+_OF = {
+    "extract": "source",
+    "load": "source",
+    "fresh": "source",
+    "slow": "reader",
+    "reconcile": "business",
+    "run": "job",
+}
 
 
 def subject(told: Sequence[Told], healed: bool) -> str:
@@ -48,6 +55,8 @@ def headline(notice: Row, affected: Sequence[Row]) -> str:
             return f"{_STEPS[notice['step']]} {notice['subject']} fails on {whom}"
         case "fresh", _:
             return f"{notice['subject']} is late for {whom}"
+        case "slow", _:
+            return f"requests of {whom} on {notice['subject']} take longer than expected"
         case "reconcile", _:
             return f"numbers of {whom} do not equal the receipts"
     return (

@@ -26,8 +26,10 @@ from orchestration.notices.blind import is_back
 from orchestration.notices.causes import OUTSIDE, Cause, Heard, Well, with_secrets
 from orchestration.notices.channels import Channels
 from orchestration.notices.classes import class_of, class_of_text
+from orchestration.slow import findings
 from sharding.credentials import read_credentials
 from sharding.errors import LarderError as ShardingError
+from sharding.settings import get_settings
 
 if TYPE_CHECKING:
     from orchestration.cycle import Installation
@@ -88,6 +90,7 @@ def say(
             state.meet(conn, with_secrets(causes, _secrets(at, causes)), run_id)
             state.heal(conn, well)
             state.now_only(conn, "fresh", late(conn, at.clock()), run_id)
+            state.now_only(conn, "slow", slow(conn), run_id)
         if send:
             deliver(at.catalogue.dsn, at.channels)
     except (psycopg2.Error, IngestionError, ShardingError) as trouble:
@@ -113,6 +116,15 @@ def late(conn: Connection, now: datetime) -> list[Cause]:
                   frozenset({one.source, one.business, one.integration, one.stream or "", title}))
         )  # fmt: skip
     return found
+
+
+def slow(conn: Connection) -> list[Cause]:
+    """Readers whose requests take longer than expected, a cause a shard."""
+    return [
+        Cause("slow", "slow", one.shard, one.business or one.reader, one.said, "larder slow",
+              names=frozenset({one.shard, one.reader, one.business or one.reader}))
+        for one in findings(conn, get_settings().slow_request)
+    ]  # fmt: skip
 
 
 def deliver(dsn: str, channels: Channels) -> None:
