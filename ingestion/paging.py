@@ -18,6 +18,8 @@ from ingestion.spec import (
 )
 
 MAX_PAGES = 100_000
+_LONG = 1000  # pages of one window, after which it is looked whether there are still records on them
+_EMPTY = 100  # pages without a record, one after the other, that are taken for no end
 
 
 class TooManyError(Exception):
@@ -62,10 +64,14 @@ class Pager:
 
     def _linked(self, paging: CursorPaging | NextUrlPaging | TokenHeaderPaging, request: Request) -> Iterator[Page]:
         seen: set[bytes] = set()
+        empty = 0
         following = request
         while True:
             page = self._client.send(following)
             yield page
+            empty = 0 if len(seen) < _LONG or self._count(page) else empty + 1
+            if empty == _EMPTY:
+                raise self._without_records(page)
             link = _link(paging, page)
             if link is None:
                 return
@@ -135,6 +141,12 @@ class Pager:
 
     def _too_many(self, paging: PageNumberPaging | OffsetPaging, page: Page) -> Exception:
         return TooManyError() if isinstance(paging, OffsetPaging) else self._endless(page)
+
+    def _without_records(self, page: Page) -> ShapeError:
+        return ShapeError(
+            f"{page.url} names ever another page and has had no records for {_EMPTY}: the pages never end",
+            next_command=self._again,
+        )
 
     def _endless(self, page: Page) -> ShapeError:
         return ShapeError(

@@ -12,7 +12,7 @@ from tests.faults.steps import STAGES
 from tests.faults.world import World
 
 LEAST = 200
-EVERYTIME = 2  # kills of each stage in each run of the tests
+EVERYTIME = 1  # kills of each stage in each run of the tests
 
 
 def play(world: World, number: int, nth: int) -> float | None:

@@ -20,7 +20,6 @@ from tests.faults.record import Figure
 from tests.ingestion.conftest import make_spec
 from tests.ingestion.raw_model import Depot, depot
 
-EXAMPLES = 150
 NASTY = (
     "'; drop table keys.route; --", '"; drop schema raw cascade; --', "$$; select 1; $$", "%s %(x)s {raw} {{ x }}",
     "\\'; \\", "/* */ -- x", "a\tb\nc\r", "‮abc", "Cafe\u0301", "🍕" * 20, "\u200b", "İstanbul ß ﬁ", "\u0000", "\ud800",
@@ -43,10 +42,15 @@ jsons = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
-fuzzed = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)  # fmt: skip
+
+
+def fuzzed(examples: int) -> settings:
+    """The same examples each time."""
+    unhealthy = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+    return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=unhealthy)
+
+
+some_and_many = pytest.mark.parametrize("examples", [15, pytest.param(300, marks=pytest.mark.faults)])
 numbers = itertools.count(5000)
 
 
@@ -63,13 +67,14 @@ def tables(raw: Depot) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.fault(26)
-def test_keys_and_payloads(raw: Depot, figure: Figure) -> None:
+@some_and_many
+def test_keys_and_payloads(raw: Depot, examples: int, figure: Figure) -> None:
     """Every record is in raw as it was sent, or set aside; none is lost, none does anything."""
     raw.load(raw.block("orders", [{"id": "first"}]))
     before = tables(raw)
     counted = [0, 0]
 
-    @fuzzed
+    @fuzzed(examples)
     @given(st.lists(st.tuples(texts, jsons), min_size=1, max_size=5))
     def play(records: list[tuple[str, Any]]) -> None:
         business = next(numbers)
@@ -113,11 +118,14 @@ def unstorable(record: Any) -> bool:
 
 
 @pytest.mark.fault(26)
-def test_names_of_businesses_sources_and_places(control_dsn: str, catalogue: Catalogue, figure: Figure) -> None:
+@some_and_many
+def test_names_of_businesses_sources_and_places(
+    control_dsn: str, catalogue: Catalogue, examples: int, figure: Figure
+) -> None:
     """Kept as they are, or refused with a reason."""
     counted = [0, 0]
 
-    @fuzzed
+    @fuzzed(examples)
     @given(texts, texts, texts, st.dictionaries(texts, texts, max_size=2))
     def play(name: str, display: str, source: str, config: dict[str, str]) -> None:
         business = next(numbers)
@@ -139,11 +147,12 @@ def test_names_of_businesses_sources_and_places(control_dsn: str, catalogue: Cat
 
 
 @pytest.mark.fault(26)
-def test_names_in_an_integration_become_identifiers_only_if_they_can(raw: Depot, figure: Figure) -> None:
+@some_and_many
+def test_names_in_an_integration_become_identifiers_only_if_they_can(raw: Depot, examples: int, figure: Figure) -> None:
     counted = [0, 0]
     before = tables(raw)
 
-    @fuzzed
+    @fuzzed(examples)
     @given(texts)
     def play(name: str) -> None:
         stream = {"name": name, "about": "x", "path": "/x", "records": "data", "natural_key": "id"}

@@ -16,6 +16,7 @@ from tests.faults.world import World
 ROUNDS = 3
 
 
+@pytest.mark.faults
 @pytest.mark.fault(11)
 def test_a_reimport_during_cycles(world: World, figure: Figure) -> None:
     """Old amounts change at the vendor without a word, so that only the reimport finds them, while others sell on."""

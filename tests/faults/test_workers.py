@@ -122,6 +122,7 @@ def sessions(world: World) -> int:
         return int((cur.fetchone() or (0,))[0])
 
 
+@pytest.mark.faults
 @pytest.mark.fault(4)
 def test_a_cycle_that_is_closed_leaves_nobody_at_work(world: World, figure: Figure) -> None:
     both_trade(world, 5500)

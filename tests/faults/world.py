@@ -338,47 +338,60 @@ def empty_marts(world: Shop, shard: int) -> None:
 
 
 @contextmanager
+def inside(folder: Path, control_dsn: str) -> Iterator[None]:
+    """With the settings of an installation in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LARDER_HOME", str(folder / "home"))
+        patch.setenv("LARDER_CONTROL_DSN", control_dsn)
+        patch.setenv("LARDER_INTEGRATIONS_PATH", str(folder / "integrations"))
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
+
+
+@contextmanager
 def open_world(server: Server) -> Iterator[World]:
-    """A shop on fresh databases of a server, built once."""
+    """A shop on fresh databases of a server, built once; what is done with it is done `inside` its settings."""
     folder = Path(tempfile.mkdtemp(prefix="larder-faults-", dir="/var/tmp"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         write_shop_project(folder)
         made: list[str] = [server.copy_of("larder_control")]
         stack.callback(lambda: [server.drop(name) for name in made])
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("LARDER_HOME", str(folder / "home"))
-        patch.setenv("LARDER_CONTROL_DSN", server.dsn(made[0]))
-        patch.setenv("LARDER_INTEGRATIONS_PATH", str(folder / "integrations"))
-        get_settings.cache_clear()
-        stack.callback(get_settings.cache_clear)
-        settings = Settings(home=folder / "home", control_dsn=SecretStr(server.dsn(made[0])))
         vendor = HTTPServer(host="127.0.0.1", port=0)
         vendor.start()
         stack.callback(vendor.stop)
-
-        def make_shard(name: str) -> Shard:
-            made.append(server.copy_of("shard"))
-            return server.shard(made[-1], name)
-
-        catalogue = Catalogue(server.dsn(made[0]), settings.home)
-        secret = instances.secret_path(server.instance.name, server.settings)
-        at = server.instance
-        catalogue.add_instance(Instance(at.name, "external", at.host, at.port, at.username, f"file:{secret}"))
-
-        def register(shard: Shard) -> Catalogue:
-            catalogue.add_shard(shard.name, shard.instance, shard.database, shard.namespace)
-            return catalogue
-
-        shop = open_shop(folder, folder, vendor, settings, make_shard, register)
-        project = DbtProject(shop.installation.transform.project_dir, folder / "dbt")
-        here = Path.cwd()
-        project.parse()
-        os.chdir(here)
-        world = World(shop, server, project, folder, vendor)
-        for number, business in enumerate(("cafe", "diner")):
-            world.trade(0, business)
-            assert world.aside(lambda business=business: world.cycle(business)) == 0, world.said  # type: ignore[misc]
-            empty_marts(shop, number)
-            world.check(business)
+        with inside(folder, server.dsn(made[0])):
+            world = _settled(server, folder, vendor, made)
         yield world
+
+
+def _settled(server: Server, folder: Path, vendor: HTTPServer, made: list[str]) -> World:
+    """The shop's databases, whose names are added to `made`, with a first cycle done."""
+
+    def make_shard(name: str) -> Shard:
+        made.append(server.copy_of("shard"))
+        return server.shard(made[-1], name)
+
+    settings = Settings(home=folder / "home", control_dsn=SecretStr(server.dsn(made[0])))
+    catalogue = Catalogue(server.dsn(made[0]), settings.home)
+    secret = instances.secret_path(server.instance.name, server.settings)
+    at = server.instance
+    catalogue.add_instance(Instance(at.name, "external", at.host, at.port, at.username, f"file:{secret}"))
+
+    def register(shard: Shard) -> Catalogue:
+        catalogue.add_shard(shard.name, shard.instance, shard.database, shard.namespace)
+        return catalogue
+
+    shop = open_shop(folder, folder, vendor, settings, make_shard, register)
+    project = DbtProject(shop.installation.transform.project_dir, folder / "dbt")
+    here = Path.cwd()
+    project.parse()
+    os.chdir(here)
+    world = World(shop, server, project, folder, vendor)
+    for number, business in enumerate(("cafe", "diner")):
+        world.trade(0, business)
+        assert world.aside(lambda business=business: world.cycle(business)) == 0, world.said  # type: ignore[misc]
+        empty_marts(shop, number)
+        world.check(business)
+    return world
