@@ -7,8 +7,8 @@ all shards; a refused credential is its owner's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestration.events import Event, Extracted, Failure, Loaded
@@ -153,11 +153,6 @@ class Heard:
             "test" if is_test else "model", usual if kind == "our bug" else kind, node.name, build.shard, said, command,
             names=frozenset({build.shard, node.name}),
         )  # fmt: skip
-
-
-def with_secrets(causes: Sequence[Cause], secrets: Collection[str]) -> list[Cause]:
-    """The same causes, in whose texts these never stand."""
-    return [replace(cause, secrets=cause.secrets | frozenset(secrets)) for cause in causes]
 
 
 def _of_extract(event: Extracted, title: str) -> Cause:

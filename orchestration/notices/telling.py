@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from orchestration.events import Event
 from orchestration.freshness import late_sources
 from orchestration.notices import outbox, state
 from orchestration.notices.blind import is_back
-from orchestration.notices.causes import OUTSIDE, Cause, Heard, Well, with_secrets
+from orchestration.notices.causes import OUTSIDE, Cause, Heard, Well
 from orchestration.notices.channels import Channels
 from orchestration.notices.classes import class_of, class_of_text
 from orchestration.slow import findings
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE = 25.0  # seconds that a cycle waits for mail servers at its end
+SHORTEST = 4  # letters of a credential; an account's name of one letter would take all texts apart
 LATEST = 10_000  # late sources that are told of
 
 
@@ -87,7 +88,7 @@ def say(
     """
     try:
         with closing(index.connect(at.catalogue.dsn)) as conn:
-            state.meet(conn, with_secrets(causes, _secrets(at, causes)), run_id)
+            state.meet(conn, _guarded(at, causes), run_id)
             state.heal(conn, well)
             state.now_only(conn, "fresh", late(conn, at.clock()), run_id)
             state.now_only(conn, "slow", slow(conn), run_id)
@@ -159,18 +160,18 @@ def cause_of_run(job: str, error: Exception | str) -> Cause:
     return Cause("run", class_of_text("us", said), job, job, said, "larder cycle", names=frozenset({job}))
 
 
-def _secrets(at: Installation, causes: Sequence[Cause]) -> Collection[str]:
-    """Credentials of the sources and passwords of the shards that causes are about."""
+def _guarded(at: Installation, causes: Sequence[Cause]) -> list[Cause]:
+    """The same causes, in whose texts no credential of their source and no password of a shard can stand."""
     if not causes:
-        return ()
+        return []
+    passwords = frozenset(shard.password for shard in at.catalogue.shards() if shard.password)
     whom = {cause.who for cause in causes}
-    found: set[str] = set()
+    own: dict[str, frozenset[str]] = {}
     for source in at.catalogue.sources():
         if source.label in whom:
             try:
-                found.update(read_credentials(source.secret_ref, at.catalogue.home).values())
+                values = read_credentials(source.secret_ref, at.catalogue.home).values()
             except ShardingError:
                 continue  # it cannot be read, so it is in no text either
-    for shard in at.catalogue.shards():
-        found.add(shard.password)
-    return {secret for secret in found if len(secret) >= 4}
+            own[source.label] = frozenset(value for value in values if len(value) >= SHORTEST)
+    return [replace(cause, secrets=passwords | own.get(cause.who, frozenset())) for cause in causes]
