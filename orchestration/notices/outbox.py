@@ -158,7 +158,7 @@ def send(conn: Connection, channels: Channels, now: bool = False) -> Sent:
                     shut.add(row["channel"])
                 cur.execute(
                     "update control.notice_outbox set attempts = attempts + 1, error = %s, next_try_at ="
-                    " clock_timestamp() + least(interval '1 hour', interval '1 minute' * 2 ^ least(attempts, 10))"
+                    " clock_timestamp() + least(interval '1 hour', interval '1 minute' * 2 ^ least(attempts + 1, 10))"
                     " where letter = %s",
                     (said, last),
                 )
@@ -225,8 +225,8 @@ def _insert(
     answers = None
     if healed:
         cur.execute(
-            "select message_id as id from control.notice_outbox where not healed and channel = %s and notices && %s"
-            " and business is not distinct from %s order by letter limit 1",
+            "select message_id as id from control.notice_outbox"
+            " where not healed and channel = %s and notices && %s::bigint[] and business is not distinct from %s order by letter limit 1",
             (channel, list(notices), business),
         )
         row = cur.fetchone()
