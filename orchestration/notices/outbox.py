@@ -226,7 +226,8 @@ def _insert(
     if healed:
         cur.execute(
             "select message_id as id from control.notice_outbox"
-            " where not healed and channel = %s and notices && %s::bigint[] and business is not distinct from %s order by letter limit 1",
+            " where not healed and channel = %s and notices && %s::bigint[] and business is not distinct from %s"
+            " order by letter limit 1",
             (channel, list(notices), business),
         )
         row = cur.fetchone()
