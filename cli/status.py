@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from sharding.errors import LarderError
 if TYPE_CHECKING:
     from orchestration.freshness import Freshness
     from orchestration.overview import Overview, ShardState
+    from sharding.catalogue import Catalogue
 
 LIVE_SHARDS = 16
 """So many are looked at before they are shown; of more, the last look is shown with its time."""
@@ -69,7 +70,6 @@ def _seen(context: Context, business: str | None) -> tuple[Overview | None, list
     from ingestion import index
     from orchestration import samples
     from orchestration.overview import look, troubled
-    from orchestration.standing import standings
 
     now = context.clock()
     number = None if business is None else catalogue.business(business).id
@@ -78,12 +78,18 @@ def _seen(context: Context, business: str | None) -> tuple[Overview | None, list
     overview = look(catalogue, context.store, now, context.settings.slow_request, business=number, worst=SHOWN)
     with closing(index.connect(catalogue.dsn)) as conn:
         ids, of = troubled(conn, now, number, SHOWN)
-    waiting = [
+    return overview, _waiting(catalogue, now, ids) if ids else [], of
+
+
+def _waiting(catalogue: Catalogue, now: datetime, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Sources that are not read now, with the reason and what helps."""
+    from orchestration.standing import standings
+
+    return [
         {"source": one.source, "state": one.state, "until": one.next_due, "because": one.because,
          "next": one.next_command}
         for one in standings(catalogue, now, catalogue.sources_of(ids))
     ]  # fmt: skip
-    return overview, waiting, of
 
 
 def _gravity(one: ShardState) -> tuple[Any, ...]:

@@ -218,7 +218,7 @@ _QUERY = """
         where s.business = coalesce(%(business)s, s.business)
     ),
     latest as (
-        select distinct on (source_id) * from stream order by source_id, counted - allowed desc
+        select distinct on (source_id) * from stream order by source_id, counted - allowed desc, stream
     ),
     found as materialized (
         select
@@ -231,7 +231,8 @@ _QUERY = """
                 when l.through is null then 'new'
                 else 'fresh'
             end as state,
-            l.stream, l.through, greatest(%(now)s - l.through, interval '0') as age,
+            l.stream, l.through,
+            case when l.through is not null then greatest(%(now)s - l.through, interval '0') end as age,
             coalesce(l.within, %(default)s) as within, l.allowed, l.counted - l.allowed as over
         from control.sources as s left join latest as l on l.source_id = s.source_id
         where s.business = coalesce(%(business)s, s.business)

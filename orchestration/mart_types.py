@@ -23,7 +23,7 @@ _PLAIN = {
     "text": pa.string(),
 }
 _DIGITS = 38  # of a decimal128
-_PARTITION = ("business_date", "date_day", "week_begins_on", "month_start")
+_PARTITION = ("business_date", "week_begins_on", "month_start")
 
 
 @dataclass(frozen=True)

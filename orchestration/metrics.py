@@ -199,7 +199,7 @@ class Installation(Collector):
         try:
             with self._lock:
                 overview = self._look()
-        except (LarderError, psycopg2.Error):
+        except (LarderError, psycopg2.OperationalError):
             yield GaugeMetricFamily(UP, about, value=0)
             return
         yield GaugeMetricFamily(UP, about, value=1)

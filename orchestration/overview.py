@@ -187,12 +187,16 @@ _MOVES = """
     group by 1 order by 1
 """
 _READERS = """
-    select shard, reader, sum(calls)::bigint, sum(total_ms) / 1000
+    select shard, who, sum(calls)::bigint, sum(total_ms) / 1000
     from (
         select distinct on (shard, reader)
-            shard, case when business is not null then 'businesses' when starts_with(reader, 'larder_') then reader
-                else 'others' end as reader, calls, total_ms
-        from control.reader_samples as r order by shard, r.reader, sampled_at desc
+            shard, calls, total_ms, case
+                when business is not null then 'businesses'
+                when starts_with(reader, 'larder_') then reader
+                else 'others'
+            end as who
+        from control.reader_samples
+        order by shard, reader, sampled_at desc
     ) as last
     group by 1, 2 order by 1, 2
 """

@@ -107,7 +107,7 @@ def slowest(shard: Shard, database: str, reader: str | None = None, limit: int =
     """
     query = """
         select d.datname, r.rolname, s.calls, s.mean_exec_time, s.max_exec_time, s.total_exec_time,
-            left(regexp_replace(s.query, '\\s+', ' ', 'g'), 300)
+            left(regexp_replace(regexp_replace(s.query, '^\\s*/\\*.*?\\*/', ''), '\\s+', ' ', 'g'), 300)
         from {statements} as s
         inner join pg_database as d on d.oid = s.dbid
         inner join pg_roles as r on r.oid = s.userid

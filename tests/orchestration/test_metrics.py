@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration import samples
-from orchestration.cycle import run_cycle
+from orchestration.cycle import Scope, run_cycle
 from orchestration.metrics import FAMILIES, UP, WORST, registry_of
 from orchestration.overview import Overview, look
 from tests.orchestration.shop import Shop
@@ -63,6 +63,11 @@ def test_a_scrape_tells_what_cycles_did(shop: Shop, scrape: Any) -> None:
     assert value(first, "larder_extracts_total", integration="acme", outcome="block") == 1
     assert value(first, "larder_extracted_records_total", integration="acme") == 1
     assert value(first, "larder_loaded_records_total", integration="acme", fate="versions") == 1
+    assert value(first, "larder_extracts_total", integration="acme", outcome="empty") == 1
+    assert value(first, "larder_requests_total", integration="acme") >= 2
+    assert value(first, "larder_extracted_bytes_total", integration="acme") > 10
+    assert value(first, "larder_loaded_blocks_total", integration="acme") == 1
+    assert value(first, "larder_rows_changed_total", shard="shard_1", change="inserted") > 0
     assert value(first, "larder_passes_total", shard="shard_1", state="built") == 1
     assert value(first, "larder_cycle_seconds", shard="shard_2") > 0
     assert value(first, "larder_shard_up", shard="shard_1") == 1
@@ -88,8 +93,6 @@ def test_a_scrape_tells_what_cycles_did(shop: Shop, scrape: Any) -> None:
 
 
 def test_what_waits_is_told_by_shard(shop: Shop, scrape: Any) -> None:
-    from orchestration.cycle import Scope
-
     shop.sell("cafe", "a", "3.10")
     run_cycle(shop.installation, Scope(steps=("extract",)))
     metrics = scrape()
