@@ -58,7 +58,7 @@ def maintain(
         told.append({"shard": one.name, "swept": done.swept, "settings": done.settings,
                      "tables": [asdict(task) for task in done.done]})  # fmt: skip
     if "control" in names:
-        told.append({"shard": "control", **maintain_control(catalogue, out.say)})
+        told.append({"shard": "control", **maintain_control(at, context.settings.release_days, out.say)})
     if json:
         out.document(told)
         if failed:

@@ -20,7 +20,6 @@ from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.model import LOADER, Shard
 from sharding.query import read_only
-from sharding.settings import Settings
 from sharding.upkeep import quiet, work
 from sharding.upkeep.facts import look
 from sharding.upkeep.quiet import Quiet
@@ -98,9 +97,13 @@ def orphans(shard: Shard) -> dict[str, int]:
     return found | ({"raw.head": int(heads)} if heads else {})
 
 
-def maintain_control(catalogue: Catalogue, say: Say = lambda text: None) -> dict[str, int]:
-    """Keep the control database small: log lines of windows that gave nothing, old runs of upkeep; then vacuum."""
-    removed = {}
+def maintain_control(at: Installation, release_days: int = 0, say: Say = lambda text: None) -> dict[str, int]:
+    """Keep the control database small: log lines of windows that gave nothing, old runs of upkeep; then vacuum.
+
+    Args:
+        release_days: local files of blocks that are older and whose copies are good are given up; 0: none.
+    """
+    catalogue, removed = at.catalogue, {}
     with noted(catalogue, "control", "upkeep") as detail:
         with catalogue.connect() as connection, connection.cursor() as cursor:
             for name, statement, age in (
@@ -115,6 +118,9 @@ def maintain_control(catalogue: Catalogue, say: Say = lambda text: None) -> dict
             conn.autocommit = True
             with conn.cursor() as cursor:
                 cursor.execute("vacuum (analyze, skip_locked)")
+        if release_days and at.store.remote is not None:
+            before = datetime.now(UTC) - timedelta(days=release_days)
+            removed["local files of copied blocks"], _ = uploads.release(catalogue.dsn, at.store, before)
         detail |= removed
     say("control: " + ", ".join(f"{count:,} {name}" for name, count in removed.items()))
     return removed
@@ -252,16 +258,13 @@ def give_up(at: Installation, business: str, spare: list[Spare]) -> int:
     return size
 
 
-def keep_to_policies(at: Installation, settings: Settings, shard: str, say: Say = lambda text: None) -> dict[str, int]:
-    """Give up what the businesses of a shard keep no longer, and local files whose copies are good and old enough."""
-    told = {"blocks": 0, "bytes": 0, "released": 0}
+def keep_to_policies(at: Installation, shard: str, say: Say = lambda text: None) -> dict[str, int]:
+    """Give up what the businesses of a shard keep no longer."""
+    told = {"blocks given up": 0, "bytes of them": 0}
     ours = {business.name for business in at.catalogue.businesses(shard)}
     for one in retentions(at.catalogue):
         if one.business in ours and (spare := spare_blocks(at, one.business, one.keep_days)):
-            told["blocks"] += len(spare)
-            told["bytes"] += give_up(at, one.business, spare)
+            told["blocks given up"] += len(spare)
+            told["bytes of them"] += give_up(at, one.business, spare)
             say(f"{one.business}: {len(spare)} blocks given up")
-    if settings.release_days and at.store.remote is not None:
-        before = datetime.now(UTC) - timedelta(days=settings.release_days)
-        told["released"], _ = uploads.release(at.catalogue.dsn, at.store, before)
     return told

@@ -55,7 +55,7 @@ def keep_shard(
     shard, say = at.catalogue.shard(context.partition_key), context.log.info
     if _key("kept") in wanted:
         done = maintain(at, shard, settings.maintenance_minutes * 60, say)
-        told = keep_to_policies(at, settings, shard.name, say)
+        told = keep_to_policies(at, shard.name, say)
         figures = {"tables": len(done.done), "not done": len(done.failed), "landing tables emptied": done.swept, **told}
         yield dg.MaterializeResult(asset_key=_key("kept"), metadata=figures)
     if _key("backup") in wanted:
@@ -89,7 +89,7 @@ def upkeep_job() -> "UnresolvedAssetJobDefinition":
 def keep_control(context: dg.OpExecutionContext, larder: dg.ResourceParam[Larder]) -> None:
     """The control database's night."""
     at, settings = larder.open(), get_settings()
-    maintain_control(at.catalogue, context.log.info)
+    maintain_control(at, settings.release_days, context.log.info)
     with noted(at.catalogue, CONTROL, "backup") as detail:
         made = back_up(settings, at.catalogue, CONTROL, context.log.info)
         thin_out(vault_of(settings), CONTROL, policy_of(settings))
