@@ -26,7 +26,7 @@ def list_(json: JsonFlag = False) -> None:
 @app.command("set")
 def set_(
     business: Annotated[str, typer.Argument(help="The business.")],
-    days: Annotated[int, typer.Option(min=0, help="Keep what nothing needs for so many days; 0: for ever.")],
+    days: Annotated[int, typer.Argument(min=0, help="Keep what nothing needs for so many days; 0: for ever.")],
 ) -> None:
     """Decide for a business; its shard's quiet hour keeps to it."""
     from orchestration.upkeep import set_retention
@@ -58,7 +58,7 @@ def run(
     for name in chosen:
         keep = days or decided.get(name)
         if keep is None:
-            raise LarderError(f"{name} keeps all of its blocks", "you", f"larder blocks retention set {name} --days N")
+            raise LarderError(f"{name} keeps all of its blocks", "you", f"larder blocks retention set {name} DAYS")
         spare = spare_blocks(at, name, keep)
         rows += [
             {"block": str(one.manifest.block_id), "source": labels[int(one.manifest.source_id)],

@@ -56,8 +56,16 @@ class Part:
 
 @contextmanager
 def at_one_moment(dsn: str) -> Iterator[tuple[Connection, str]]:
-    """A read-only transaction and the name of its snapshot, which `pg_dump` can read at too."""
-    with closing(psycopg2.connect(dsn, application_name="larder backup", connect_timeout=10)) as conn:
+    """A read-only transaction and the name of its snapshot, which `pg_dump` can read at too.
+
+    Raises:
+        LarderError: turn `us`: the database does not answer.
+    """
+    try:
+        connected = psycopg2.connect(dsn, application_name="larder backup", connect_timeout=10)
+    except psycopg2.OperationalError as error:
+        raise LarderError(f"no backup: {' '.join(str(error).split())}", "us", "larder status") from error
+    with closing(connected) as conn:
         conn.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
         with conn.cursor() as cursor:
             cursor.execute("set local idle_in_transaction_session_timeout = 0; select pg_export_snapshot()")
