@@ -164,6 +164,7 @@ def recover(conn: Connection, store: BlockStore, key: tuple[int, str]) -> Manife
     manifest = store.read_manifest(manifest_path)
     if manifest is None:
         store.delete(data_path)
+        store.delete(manifest_path)  # half-written
         forget_intent(conn, key)
         return None
     record_block(conn, manifest, LogEntry(*key, started_at=started_at, message="adopted after a broken-off extract"))
