@@ -85,7 +85,7 @@ def scrub(text: str, names: Collection[str] = (), secrets: Collection[str] = ())
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, GONE)
-    text = " ".join(text.split())
+    text = " ".join(text.replace("\0", " ").split())
     text = _DATABASE_SAYS.sub(GONE, text)
     text = _FOREIGN.sub(lambda found: f"{found['kept']}{found['after'] or ''}", text, count=1)
     held: list[str] = []
@@ -106,7 +106,8 @@ def scrub(text: str, names: Collection[str] = (), secrets: Collection[str] = ())
     first = _TOKEN.search(text)
     start = first.start() if first else 0
     text = _TOKEN.sub(lambda found: found[0] if _known(found[0], found.start() == start) else GONE, text)
-    text = re.sub(r"\0(\d+)\0", lambda found: held[int(found[1])], text)
+    while "\0" in text:  # what is held may hold something itself: a URL with a source's name
+        text = re.sub(r"\0(\d+)\0", lambda found: held[int(found[1])], text)
     text = re.sub(rf"{GONE}(?:[\s,;:.=()/'\"-]*{GONE})+", GONE, text).strip()
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + GONE
 

@@ -49,7 +49,7 @@ class World:
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self.conn, self.conn.cursor() as cur:
-            cur.execute(query, values)
+            cur.execute(query, values or None)
             return cur.fetchall() if cur.description else []
 
     def answered(self, *numbers: int, stream: str = "sales") -> None:

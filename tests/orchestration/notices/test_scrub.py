@@ -97,6 +97,12 @@ def test_no_word_gets_through_that_is_nobodys_language(word: str) -> None:
     assert scrub(f"value {word} is wrong", NAMES) == "value … is wrong"
 
 
+def test_a_name_within_a_url_stays_and_the_rest_of_it_does_not() -> None:
+    said = "http://h/cafe/till/Maria?token=x of cafe failed"
+    assert scrub(said, NAMES) == "http://h/cafe/till/… of cafe failed"
+    assert scrub("a\0b\0001\0c is wrong", NAMES) == "a b 1 c is wrong"
+
+
 def test_the_same_fault_is_the_same_text_whenever_and_for_whomever_it_is() -> None:
     one = scrub(f"block {BLOCK} of cafe/till cannot be published: 17 rows at 2024-04-02 09:00:00", NAMES)
     other = scrub(
