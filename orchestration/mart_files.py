@@ -186,7 +186,7 @@ def _look(conn: Connection, shard: Shard, business: Business, view: str) -> tupl
             [found] = cursor.fetchall()
             scales = dict(zip(unscaled, found, strict=True))
             columns = [replace(column, scale=scales.get(column.name)) for column in columns]
-        by = partition_column(columns)
+        by = partition_column(view, columns)
         row = sql.SQL("row({})::text").format(sql.SQL(", ").join(sql.Identifier(column.name) for column in columns))
         cursor.execute(
             sql.SQL(

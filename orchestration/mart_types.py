@@ -67,8 +67,10 @@ def exported(columns: Sequence[Column]) -> list[Column]:
     return [c for c in columns if not (c.name.endswith("_text") and c.name.removesuffix("_text") in names)]
 
 
-def partition_column(columns: Sequence[Column]) -> str | None:
-    """The date by whose month a mart is cut into files; None: it is one file."""
+def partition_column(mart: str, columns: Sequence[Column]) -> str | None:
+    """The date by whose month a mart is cut into files; None: it is one file, as dimensions are, also the calendar."""
+    if mart.startswith("dim_"):
+        return None
     dates = {column.name for column in columns if column.type == "date"}
     return next((name for name in _PARTITION if name in dates), None)
 

@@ -227,5 +227,7 @@ def test_two_at_once_are_one(world: World) -> None:
 def test_ids_as_text_are_left_out_and_texts_are_not() -> None:
     columns = [Column("a_id", "bigint"), Column("a_id_text", "text"), Column("review_text", "text")]
     assert [column.name for column in exported(columns)] == ["a_id", "review_text"]
-    assert partition_column([Column("month_start", "date"), Column("business_date", "date")]) == "business_date"
-    assert partition_column([Column("hired_on", "date")]) is None
+    dates = [Column("month_start", "date"), Column("business_date", "date")]
+    assert partition_column("sum_sales_day", dates) == "business_date"
+    assert partition_column("dim_date", dates) is None
+    assert partition_column("fct_hired", [Column("hired_on", "date")]) is None
