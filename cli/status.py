@@ -16,13 +16,14 @@ from sharding import instances
 from sharding.errors import LarderError
 
 if TYPE_CHECKING:
-    from orchestration.freshness import Freshness
+    from orchestration.freshness import Freshness, State
     from orchestration.overview import Overview, ShardState
     from sharding.catalogue import Catalogue
 
 LIVE_SHARDS = 16
 """So many are looked at before they are shown; of more, the last look is shown with its time."""
 SHOWN = 10
+_BAD: tuple[State, ...] = ("late", "very_late", "wrong")
 
 
 def status(
@@ -46,11 +47,12 @@ def status(
     out.table([_shard_row(one, overview) for one in shown], _titled("shards", len(shown), len(overview.shards)))
     out.say("")
     out.table(_freshness_rows(overview), _fresh_title(overview), "no sources; next: larder source add")
-    late = [_late_row(one) for one in overview.fresh.worst if one.state in ("late", "very_late", "wrong")]
-    if late:
+    told = [one for one in overview.fresh.worst if business is not None or one.state in _BAD]
+    if told:
         out.say("")
-        total = overview.fresh.sources("late", "very_late", "wrong")
-        out.table(late, _titled("late, the latest first", len(late), total))
+        total = overview.fresh.sources(*(() if business is not None else _BAD))
+        title = "late, the latest first" if business is None else "its sources"
+        out.table([_source_row(one) for one in told], _titled(title, len(told), total))
     if waiting:
         out.say("")
         out.table(waiting, _titled("sources that are not read now", len(waiting), of))
@@ -144,14 +146,15 @@ def _freshness_rows(overview: Overview) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _late_row(one: Freshness) -> dict[str, Any]:
+def _source_row(one: Freshness) -> dict[str, Any]:
     return {
         "source": one.source,
         "state": one.state.replace("_", " "),
         "stream": one.stream,
-        "data through": one.through or "never read to the end",
+        "data through": f"{one.through:%Y-%m-%d %H:%M}" if one.through else "never read to the end",
         "age": None if one.age is None else _ago(one.age),
         "may be": None if one.allowed is None else _ago(one.allowed),
+        "objective": _ago(one.objective),
     }
 
 

@@ -1,9 +1,9 @@
 """How fresh each source's data are, against its objective. One query on the control database, whatever is running.
 
 A stream's data are *through* the moment up to which they were read, loaded and built: the vendor was last read to the
-end then, no block of that waits for its load, and the shard's models took in what was loaded. A stream that is read
-less often than its objective demands may be as old as its cadence, a tenth of grace, and the objective on top. Hours in
-which a vendor may not be asked do not count. A source is as late as its latest stream.
+end then, no block of that waits for its load, and the shard's models took in what was loaded. A stream that is not
+read at every tick may in any case be as old as its cadence, a tenth of grace, and what a tick and a cycle take. Hours
+in which a vendor may not be asked do not count. A source is as late as its latest stream.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import connection as Connection
 
+from ingestion.cadence import TICK
 from ingestion.errors import LarderError
 from ingestion.manifest import REIMPORT
 from ingestion.objectives import DEFAULTS
@@ -29,6 +30,8 @@ VERY = 3
 """So many times older than they may be, data are very late."""
 FIRST = timedelta(days=1)
 """That a new source has to be read to the end for the first time: years may lie before it."""
+TURN = timedelta(minutes=15)
+"""A tick, and what a cycle takes."""
 OWN = "data"
 """The integration whose streams each source names itself."""
 
@@ -112,6 +115,8 @@ def evaluate(
         "now": now,
         "default": DEFAULTS["any"],
         "first": FIRST,
+        "tick": TICK,
+        "turn": TURN,
         "very": VERY,
         "reimport": REIMPORT,
         "worst": worst,
@@ -189,7 +194,8 @@ _QUERY = """
     stream as (
         select
             s.source_id, s.business, s.integration, s.state, spec.stream, spec.kind, wish.within, spec.until,
-            case when spec.cadence <= wish.within then wish.within else spec.cadence * 1.1 + wish.within end
+            case when spec.cadence <= %(tick)s then wish.within
+                else greatest(wish.within, spec.cadence * 1.1 + %(turn)s) end
                 + case when c.read_at is null then %(first)s else interval '0' end as allowed,
             case when c.read_at is not null
                 then least(c.read_at, waiting.since - spec.cadence, cycle.behind_since) end as through,

@@ -53,6 +53,8 @@ def test_status_is_one_page(larder: Larder, two: Catalogue) -> None:
 
 
 def test_status_of_one_business(larder: Larder, two: Catalogue) -> None:
+    page = larder("status", "--business", "diner").out
+    assert "its sources" in page and "diner/till" in page and "cafe" not in page
     told = larder("status", "--business", "diner", "--json").json
     assert (told["freshness"]["businesses"], told["freshness"]["late_businesses"]) == (1, 0)
     assert larder("status", "--business", "nobody").code == 2

@@ -96,6 +96,10 @@ def test_a_stream_of_every_hour_is_not_late_after_a_quarter(fresh: Connection, c
     assert state(fresh, "cafe/till") == "fresh"
     read(fresh, catalogue, "cafe/till", 82 * MINUTE, hourly)
     assert state(fresh, "cafe/till") == "late"
+    read(fresh, catalogue, "cafe/rota", 80 * MINUTE, "users")  # its objective is an hour, and so is its cadence
+    assert state(fresh, "cafe/rota") == "fresh"
+    read(fresh, catalogue, "cafe/rota", 82 * MINUTE, "users")
+    assert state(fresh, "cafe/rota") == "late"
 
 
 def test_a_paused_source_is_paused(fresh: Connection, catalogue: Catalogue) -> None:
