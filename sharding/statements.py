@@ -54,30 +54,37 @@ class Statement:
 
 def install(shard: Shard) -> bool:
     """Make the statistics of a shard's server readable for the inspector. False where the server does not keep them, or
-    does not let its administrator. Safe to repeat."""
-    with altering_roles(shard) as cursor:
-        if not _is_loaded(cursor):
-            return False
-        cursor.execute("select 1 from pg_available_extensions where name = %s", (LIBRARY,))
-        if cursor.fetchone() is None:
-            return False
-        names = {"schema": sql.Identifier(SCHEMA), "inspector": sql.Identifier(INSPECTOR)}
-        schema = _schema(cursor)
-        if schema is None:
-            cursor.execute(sql.SQL("create schema if not exists {schema}").format(**names))
-            cursor.execute(sql.SQL("create extension pg_stat_statements schema {schema}").format(**names))
-        elif schema != SCHEMA:
-            return True  # somebody else's, and readable as they made it
-        for statement in (
-            "revoke all on schema {schema} from public",
-            "revoke all on all tables in schema {schema} from public",
-            "revoke all on all functions in schema {schema} from public",
-            "grant usage on schema {schema} to {inspector}",
-            "grant select on all tables in schema {schema} to {inspector}",
-            "grant execute on function {schema}.pg_stat_statements(boolean) to {inspector}",
-        ):
-            cursor.execute(sql.SQL(statement).format(**names))
-        return True
+    does not let its administrator make them readable. Safe to repeat."""
+    try:
+        with altering_roles(shard) as cursor:
+            return _install(cursor)
+    except psycopg2.errors.InsufficientPrivilege:
+        return False
+
+
+def _install(cursor: Cursor) -> bool:
+    if not _is_loaded(cursor):
+        return False
+    cursor.execute("select 1 from pg_available_extensions where name = %s", (LIBRARY,))
+    if cursor.fetchone() is None:
+        return False
+    names = {"schema": sql.Identifier(SCHEMA), "inspector": sql.Identifier(INSPECTOR)}
+    schema = _schema(cursor)
+    if schema is None:
+        cursor.execute(sql.SQL("create schema if not exists {schema}").format(**names))
+        cursor.execute(sql.SQL("create extension pg_stat_statements schema {schema}").format(**names))
+    elif schema != SCHEMA:
+        return True  # somebody else's, and readable as they made it
+    for statement in (
+        "revoke all on schema {schema} from public",
+        "revoke all on all tables in schema {schema} from public",
+        "revoke all on all functions in schema {schema} from public",
+        "grant usage on schema {schema} to {inspector}",
+        "grant select on all tables in schema {schema} to {inspector}",
+        "grant execute on function {schema}.pg_stat_statements(boolean) to {inspector}",
+    ):
+        cursor.execute(sql.SQL(statement).format(**names))
+    return True
 
 
 def usage(shard: Shard, databases: Sequence[str]) -> list[Usage]:

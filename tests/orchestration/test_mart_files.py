@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,6 +119,22 @@ def test_what_is_read_back_is_what_postgres_has(world: World) -> None:
     ]
     months = [part["partition"] for part in world.manifest()["marts"][1]["parts"]]
     assert months == ["2024-12", "2025-01"]
+
+
+def test_files_go_to_an_object_store(world: World) -> None:
+    store = fsspec.filesystem("memory")
+    try:
+        assert export_marts(world.catalogue, "cafe", "memory://marts").changed == 3
+        assert export_marts(world.catalogue, "cafe", "memory://marts").changed == 0
+        manifest = json.loads(store.cat_file("/marts/cafe/manifest.json"))
+        parts = [part for mart in manifest["marts"] for part in mart["parts"]]
+        assert len(parts) == 3
+        for part in parts:
+            content = store.cat_file(f"/marts/{part['file']}")
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (part["bytes"], part["sha256"])
+            assert pq.ParquetFile(io.BytesIO(content)).metadata.num_rows == part["rows"]
+    finally:
+        store.rm("/marts", recursive=True)
 
 
 def test_each_business_gets_its_own_rows(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg2
 import pytest
@@ -12,6 +13,7 @@ from sharding.access.tenants import grant_access, open_session, revoke_access
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.model import INSPECTOR, LOADER, Shard, postgres_url
+from tests.conftest import Server
 
 
 def ask(shard: Shard, role: str, query: str, times: int = 1) -> None:
@@ -91,3 +93,11 @@ def test_a_server_without_it_says_what_to_do(shard: Shard, monkeypatch: pytest.M
 
 def test_installing_again_does_nothing(shard: Shard) -> None:
     assert statements.install(shard) and statements.install(shard)
+
+
+def test_an_administrator_who_may_not_goes_without(server: Server, shard: Shard) -> None:
+    server.execute("create role plain login createrole password 'plain'")
+    try:
+        assert statements.install(replace(shard, username="plain", password="plain")) is False
+    finally:
+        server.execute("drop role plain")
