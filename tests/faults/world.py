@@ -200,8 +200,8 @@ class World:
                 failures.append(event.failure)
 
         job = Pass(
-            target_of(shard), shard, pending, {source.id: source}, (at.store.url, ""), at.catalogue.dsn, Choice(tests=False),
-            code_fingerprint(at.transform.project_dir), at.clock(), {},
+            target_of(shard), shard, pending, {source.id: source}, (at.store.url, ""), at.catalogue.dsn,
+            Choice(tests=False), code_fingerprint(at.transform.project_dir), at.clock(), {},
         )  # fmt: skip
         here = Path.cwd()
         try:
