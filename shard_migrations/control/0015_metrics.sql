@@ -39,7 +39,7 @@ create table control.shard_samples (
     sampled_at timestamptz not null default clock_timestamp(),
     error text,                         -- why it did not answer; null: it did
     milliseconds double precision,      -- that it took to answer
-    quarantined jsonb not null default '{}',  -- open records by integration, {"square": 3}
+    quarantined jsonb not null default '{}',  -- open records: {integration: how many}
     statements text                     -- why there are no statistics of its statements; null: there are
 );
 
