@@ -77,6 +77,8 @@ def test_it_is_what_the_project_needs_and_closed_to_others(settings: Settings) -
         "wal_level": "logical",
         "TimeZone": "UTC",
         "password_encryption": "scram-sha-256",
+        "shared_preload_libraries": "pg_stat_statements",
+        "pg_stat_statements.track_utility": "off",
     }
     assert {name: value(instance, settings, f"show {name}") for name in wanted} == wanted
     assert value(instance, settings, "show listen_addresses") == "127.0.0.1"
