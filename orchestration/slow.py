@@ -1,7 +1,8 @@
 """Requests that take longer than expected: than anybody should wait, or than the same reader is used to.
 
-Compared are means between two samples (orchestration/samples.py), a reader on a shard by itself: a business's role, or
-one of Larder's own parts.
+Compared are means between two samples (orchestration/samples.py), a reader on a shard by itself: a business's role, the
+role of BI over all, or anybody else's. Larder's own parts are told and are no alarm: nobody waits for one statement of a
+load or build, and what they do differs from one hour to the next.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from psycopg2.extensions import connection as Connection
+
+from sharding.access.roles import LOGINS
 
 TIMES = 3.0
 """So many times the reader's usual is longer than expected."""
@@ -58,7 +61,17 @@ def readers(conn: Connection, limit: float, now: datetime | None = None) -> list
         cur.execute(_QUERY, {"now": now, "recent": RECENT, "history": HISTORY, "readers": READERS})
         rows = cur.fetchall()
     return [
-        Reader(shard, reader, business, at, calls, mean, longest, usual, _because(mean, usual, limit))
+        Reader(
+            shard,
+            reader,
+            business,
+            at,
+            calls,
+            mean,
+            longest,
+            usual,
+            "" if reader in LOGINS else _because(mean, usual, limit),
+        )
         for shard, reader, business, at, calls, mean, longest, usual in rows
     ]
 

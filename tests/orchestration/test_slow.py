@@ -53,6 +53,13 @@ def test_over_the_limit_is_slow(conn: Connection) -> None:
     assert [one.reader for one in readers(conn, 5.0, NOW)] == ["t_a", "t_b"]
 
 
+def test_a_load_or_build_is_no_reader_that_waits(conn: Connection) -> None:
+    asked(conn, "larder_transformer", 0.2, 60.0)
+    asked(conn, "larder_reader", 0.2, 6.0)
+    assert [one.reader for one in findings(conn, 5.0, NOW)] == ["larder_reader"]
+    assert len(readers(conn, 5.0, NOW)) == 2
+
+
 def test_three_times_its_usual_is_slower(conn: Connection) -> None:
     asked(conn, "t_same", *[0.2] * 12, 0.55)
     asked(conn, "t_slower", *[0.2] * 12, 0.65)
