@@ -87,7 +87,7 @@ def test_a_worker_that_the_kernel_kills_for_its_memory(
 
 @pytest.mark.faults
 @pytest.mark.fault(2)
-@pytest.mark.parametrize("spare", [0, 8, 32])
+@pytest.mark.parametrize("spare", [0, 8])
 def test_a_worker_that_gets_no_more_memory(
     world: World, at_work: Callable[[Callable[[int], None]], None], spare: int, figure: Figure
 ) -> None:
