@@ -132,7 +132,7 @@ def _indexes(shard: str, facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 
 def _leftovers(shard: str, facts: Facts, limits: Limits) -> Iterator[Finding]:
-    check = f"leftovers on {shard}"
+    check = f"leftovers of {shard}"
     found: list[tuple[State, str, str, Turn]] = []
     if facts.landing:
         size = sum(facts.landing.values()) / 2**20

@@ -33,10 +33,9 @@ def quiet_time(shard: str, sold: Mapping[int, int], zones: Sequence[str], now: d
     """
     if sum(sold.values()):
         hours, because = sold, "its fewest orders are then"
-    elif zones:
-        hours, because = _awake(zones, now), "its locations sleep then"
     else:
-        hours, because = {}, "it has no locations yet"
+        hours = _awake(zones or ["UTC"], now)
+        because = "its locations sleep then" if zones else "it has no locations yet"
     quietest = min(sum(hours.get((first + n) % 24, 0) for n in range(HOURS)) for first in range(24))
     starts = [h for h in range(24) if sum(hours.get((h + n) % 24, 0) for n in range(HOURS)) == quietest]
     start = _middle(starts)
@@ -64,9 +63,9 @@ def _awake(zones: Sequence[str], now: datetime) -> Mapping[int, int]:
 
 def _middle(starts: Sequence[int]) -> int:
     """The middle of the longest run of hours, over midnight too; of equal ones the first."""
-    best: tuple[int, int] = (0, 0)
+    best = (0, 0)
     for first in starts:
-        if (first - 1) % 24 in starts and len(starts) < 24:
+        if (first - 1) % 24 in starts:
             continue
         length = next((n for n in range(24) if (first + n) % 24 not in starts), 24)
         best = max(best, (length, -first))

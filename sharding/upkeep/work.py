@@ -78,6 +78,8 @@ def _task(table: Table, facts: Facts, need: Need, freeze_all: bool) -> Task | No
         return Task(table, True, True, f"{table.age:,} transactions old")
     if table.dead > max(need.least, need.dead * table.live):
         return Task(table, True, False, f"{table.dead:,} dead rows beside {table.live:,}")
+    if table.schema == "pg_catalog":
+        return None  # planned by its indexes; nothing to gain from statistics of it
     if table.inserted > max(need.least, need.dead * table.live):
         return Task(table, True, False, f"{table.inserted:,} rows that no vacuum has seen")
     if table.changed > max(need.least, need.changed * table.live):
