@@ -1,7 +1,9 @@
-"""A database's own trouble, told apart from what a block is to blame for.
+"""A server's or this machine's own trouble, told apart from what a block is to blame for.
 
 A block that raw refuses is set aside and shown to people; a disk that is full, or a deadlock, is nobody's record.
 """
+
+import errno
 
 import psycopg2
 from psycopg2 import errorcodes
@@ -27,12 +29,21 @@ def is_passing(error: psycopg2.Error) -> bool:
 
 
 def trouble_of(error: BaseException) -> LarderError | None:
-    """The server's trouble behind an error, as people act on it; None where what was sent may be to blame."""
+    """The server's or this machine's trouble behind an error, as people act on it; None where what was sent may be to
+    blame."""
     found: BaseException | None = error
     while found is not None:
-        code = found.pgcode if isinstance(found, psycopg2.Error) else None
-        said = _TOLD.get(code or "") or _CLASSES.get((code or "")[:2])
+        said = _said(found)
         if said is not None:
             return LarderError(f"{said}: {' '.join(str(found).split())}", turn="us", next_command="larder load")
         found = found.__cause__ or found.__context__
     return None
+
+
+def _said(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return "this machine is out of memory"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "a disk of this machine is full"
+    code = (error.pgcode if isinstance(error, psycopg2.Error) else None) or ""
+    return _TOLD.get(code) or _CLASSES.get(code[:2])
