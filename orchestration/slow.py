@@ -1,8 +1,8 @@
 """Requests that take longer than expected: than anybody should wait, or than the same reader is used to.
 
 Compared are means between two samples (orchestration/samples.py), a reader on a shard by itself: a business's role, the
-role of BI over all, or anybody else's. Larder's own parts are told and are no alarm: nobody waits for one statement of a
-load or build, and what they do differs from one hour to the next.
+role of BI over all, or anybody else's. Larder's own parts are told and are no alarm: nobody waits for one statement of
+a load or build, and what they do differs from one hour to the next.
 """
 
 from __future__ import annotations
