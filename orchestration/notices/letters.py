@@ -123,7 +123,12 @@ def _whom(notice: Row, affected: Sequence[Row]) -> str:
 
 
 def _named(row: Row) -> str:
-    return f"{row['who']} ({row['display_name']}, {row['shard']})" if row["display_name"] else str(row["who"])
+    if row["display_name"]:
+        return f"{row['who']} ({row['display_name']}, {row['shard']})"
+    if row["residents"]:
+        more = row["residents"] - len(row["some_residents"])
+        return f"{row['who']} ({', '.join(row['some_residents'])}{f' and {more} more' if more > 0 else ''})"
+    return str(row["who"])
 
 
 def _list(named: Sequence[str]) -> str:

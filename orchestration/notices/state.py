@@ -207,15 +207,21 @@ def affected(conn: Connection, notice: int) -> list[Mapping[str, Any]]:
 def affected_by(cur: RealDictCursor, notice: int) -> list[Mapping[str, Any]]:
     """As `affected`, within somebody's transaction."""
     cur.execute(
-        "select a.who, array_agg(a.part order by a.part) filter (where a.part <> '') as parts,"
+        "with living as ("
+        " select shard, count(*) as residents, (array_agg(display_name order by business))[1:3] as some_residents"
+        " from control.businesses"
+        " where shard in (select who from control.notice_affected where notice = %(notice)s) group by shard)"
+        " select a.who, array_agg(a.part order by a.part) filter (where a.part <> '') as parts,"
         " min(a.first_seen) as first_seen, max(a.last_seen) as last_seen,"
         " case when bool_and(a.ended_at is not null) then max(a.ended_at) end as ended_at,"
         " case when bool_and(a.ended_at is not null) then min(a.ended) end as ended,"
         " bool_or(a.queued_at is not null) as told, min(s.business) as business,"
-        " min(b.display_name) as display_name, min(b.shard) as shard"
+        " min(b.display_name) as display_name, min(b.shard) as shard,"
+        " min(living.residents) as residents, min(living.some_residents) as some_residents"
         " from control.notice_affected as a left join control.sources as s using (source_id)"
         " left join control.businesses as b on b.business = s.business"
-        " where a.notice = %s group by a.who order by min(a.first_seen), a.who",
-        (notice,),
+        " left join living on living.shard = a.who"
+        " where a.notice = %(notice)s group by a.who order by min(a.first_seen), a.who",
+        {"notice": notice},
     )
     return list(cur.fetchall())
