@@ -16,6 +16,7 @@ _TOLD = {
     errorcodes.TOO_MANY_CONNECTIONS: "the shard's server takes no more connections",
 }
 _CLASSES = {
+    errorcodes.CLASS_TRANSACTION_ROLLBACK: "other sessions were in the way again and again",
     errorcodes.CLASS_INSUFFICIENT_RESOURCES: "the shard's server lacks resources",
     errorcodes.CLASS_OPERATOR_INTERVENTION: "the shard's server ended the load",
     errorcodes.CLASS_SYSTEM_ERROR: "the shard's server has trouble with its disk",
