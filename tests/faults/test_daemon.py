@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,15 +24,26 @@ from tests.orchestration.test_by_shard import until
 TICK = "dagster/scheduled_execution_time"
 
 
+@pytest.fixture
+def sessions() -> Iterator[list[int]]:
+    """Sessions of daemons; whoever is left of them is ended: the code server of a killed one lives on for a while."""
+    begun: list[int] = []
+    yield begun
+    for session in begun:
+        with suppress(ProcessLookupError):
+            os.killpg(session, signal.SIGKILL)
+
+
 @contextmanager
-def daemon(world: World, home: Path, log: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The daemon, in a session of its own; all of it is ended at the end."""
+def daemon(world: World, home: Path, log: str, sessions: list[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon, in a session of its own."""
     command = [sys.executable, "-m", "dagster._daemon.cli", "run", "-m", "shop_definitions"]
     with (home / log).open("wb") as out:
         process = subprocess.Popen(
             command, env=environment(world, home), cwd=world.project.project_dir, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip
+    sessions.append(process.pid)
     try:
         yield process
     finally:
@@ -46,7 +58,9 @@ def daemon(world: World, home: Path, log: str) -> Iterator[subprocess.Popen[byte
 
 @pytest.mark.faults
 @pytest.mark.fault(3)
-def test_a_daemon_killed_at_a_tick_and_between_ticks(world: World, tmp_path: Path, figure: Figure) -> None:
+def test_a_daemon_killed_at_a_tick_and_between_ticks(
+    world: World, tmp_path: Path, sessions: list[int], figure: Figure
+) -> None:
     """Killed as soon as a run is there, then for a time in which a tick is due."""
     home = new_home(world, tmp_path / "dagster")
     kills = 0
@@ -54,7 +68,7 @@ def test_a_daemon_killed_at_a_tick_and_between_ticks(world: World, tmp_path: Pat
         for number in range(2):
             sell(world, f"before{number}")
             runs = len(instance.get_runs())
-            with daemon(world, home, f"daemon{number}.log") as process:
+            with daemon(world, home, f"daemon{number}.log", sessions) as process:
                 until(lambda runs=runs, process=process: len(instance.get_runs()) > runs  # type: ignore[misc]
                       or process.poll() is not None, 180)  # fmt: skip
                 assert process.poll() is None, (home / f"daemon{number}.log").read_text()[-3000:]
@@ -66,7 +80,7 @@ def test_a_daemon_killed_at_a_tick_and_between_ticks(world: World, tmp_path: Pat
                 until(lambda down=down: time.time() // 60 > down // 60 + 1, 130)  # type: ignore[misc]
         sell(world, "after")
         began = time.time()
-        with daemon(world, home, "last.log"):
+        with daemon(world, home, "last.log", sessions):
             ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
             def all_is_done() -> bool:
