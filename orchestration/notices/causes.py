@@ -159,6 +159,11 @@ class Heard:
         )  # fmt: skip
 
 
+def _lacks_parent(node: NodeResult) -> bool:
+    """Whether a node failed for want of another one's table: where a model failed too, that one is the cause."""
+    return (node.kind == "test" and node.status != "fail") or "does not exist" in (node.message or "")
+
+
 def _of_extract(event: Extracted, title: str) -> Cause:
     assert event.failure is not None
     return Cause(

@@ -133,7 +133,8 @@ def test_a_data_test_is_the_datas_fault_whatever_the_number_of_rows() -> None:
 def test_a_test_that_could_not_run_for_its_models_sake_is_no_cause_of_its_own() -> None:
     gone = node("not_null_fct_sale_total", "error", 'relation "marts.fct_sale" does not exist', "test")
     wrong = node("unique_dim_site", "fail", "Got 1 result, configured to fail if != 0", "test")
-    found = causes(built("shard_1", node("fct_sale", "error", "odd"), gone, wrong))
+    forecast = node("forecast", "error", 'relation "marts.sum_sales_day" does not exist', "python")
+    found = causes(built("shard_1", node("fct_sale", "error", "odd"), gone, wrong, forecast))
     assert [cause.subject for cause in found] == ["fct_sale", "unique_dim_site"]
     assert [cause.subject for cause in causes(built("shard_1", gone))] == ["not_null_fct_sale_total"]
 
