@@ -132,10 +132,8 @@ class Heard:
 
     def _of_build(self, build: ShardBuild) -> list[Cause]:
         nodes = [n for n in build.result.failed if (build.shard, n.name) in self.wrong] if build.result else []
-        if any(n.kind not in ("test", "unit_test") for n in nodes):
-            nodes = [
-                n for n in nodes if n.kind != "test" or n.status == "fail"
-            ]  # it could not run for the model's sake
+        own = [n for n in nodes if not _lacks_parent(n)]
+        nodes = own if any(n.kind == "model" for n in own) else nodes
         if build.result is not None and build.result.failed:
             return [self._of_node(build, node) for node in nodes]
         if build.shard not in self.dead:
