@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dbt.cli.main import dbtRunner
 
+from orchestration.dbt_call import call_dbt
 from orchestration.python_model import PYTHON_SOURCE, PythonModel, python_models, run_model
 from orchestration.results import BuildResult, Job, NodeResult, Target, rows_changed
 from orchestration.retarget import parsed_names, retarget
@@ -147,10 +147,9 @@ class DbtProject:
         callbacks = [_listener(target.name, progress)] if progress else []
         common = ["--quiet", "--no-print", "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
                   "--no-send-anonymous-usage-stats", "--no-version-check"]  # fmt: skip
-        return dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke(
-            [*common, *command, "--project-dir", str(self.project_dir), "--profiles-dir", str(self._profiles(target)),
-             "--target", target.name, "--log-path", str(self.work_dir / "logs")]
-        )  # fmt: skip
+        places = ["--project-dir", str(self.project_dir), "--profiles-dir", str(self._profiles(target)),
+                  "--target", target.name, "--log-path", str(self.work_dir / "logs")]  # fmt: skip
+        return call_dbt([*common, *command, *places], self._manifest, callbacks)
 
     def _profiles(self, target: Target) -> Path:
         """A folder with a profile of this one target; the password stays in the environment."""

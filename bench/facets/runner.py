@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dbt.cli.main import dbtRunner
 from psycopg2.extensions import parse_dsn
 
 from bench.measure import Cost, measured
+from orchestration.dbt_call import call_dbt
 
 _HERE = Path(__file__).parent
 _MACROS = _HERE.parent.parent / "macros" / "changed_facets"
@@ -94,10 +94,12 @@ class Project:
                 said.append(str(event.info.msg))
 
         try:
-            outcome = dbtRunner(manifest=self._manifests.get(target), callbacks=[listen, *callbacks]).invoke(
+            outcome = call_dbt(
                 ["--quiet", "--no-print", "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
                  "--no-version-check", *command, "--target", target, "--project-dir", str(self._folder),
-                 "--profiles-dir", str(self._folder), "--target-path", str(self._folder / "target" / target)]
+                 "--profiles-dir", str(self._folder), "--target-path", str(self._folder / "target" / target)],
+                self._manifests.get(target),
+                [listen, *callbacks],
             )  # fmt: skip
         finally:
             os.chdir(here)  # dbt moves into the project

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import yaml
-from dbt.cli.main import dbtRunner
+
+from orchestration.dbt_call import call_dbt
 
 HERE = Path(__file__).parent
 MACROS = HERE.parents[1] / "macros" / "changed_facets"
@@ -89,8 +90,8 @@ class Project:
         places = ("--project-dir", str(self.folder), "--profiles-dir", str(self.folder), "--log-path", str(self.folder))
         errors: list[str] = []
         with _same_folder():
-            runner = dbtRunner(manifest=self._manifest, callbacks=[lambda event: _keep_error(event, errors)])
-            outcome = runner.invoke([*QUIET, *arguments, *places])
+            tell = [lambda event: _keep_error(event, errors)]
+            outcome = call_dbt([*QUIET, *arguments, *places], self._manifest, tell)
         if not outcome.success:
             raise DbtFailed("\n".join([" ".join(arguments), *errors, str(outcome.exception or "")]))
         return outcome

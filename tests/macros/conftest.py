@@ -13,8 +13,8 @@ from typing import Any
 import psycopg2
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner
 
+from orchestration.dbt_call import call_dbt
 from sharding.model import Shard
 from tests.macros.lines import DAY, LINE
 
@@ -65,7 +65,7 @@ class DbtProject:
 
     def dbt(self, *arguments: str, target: str = "production") -> Any:
         """Run dbt; returns its result. Raises AssertionError with dbt's words where something failed."""
-        outcome = dbtRunner().invoke(
+        outcome = call_dbt(
             [*arguments, "--quiet", "--log-level-file", "none", "--no-version-check", "--target", target,
              "--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
         )  # fmt: skip
