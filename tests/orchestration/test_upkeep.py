@@ -93,7 +93,9 @@ def folded(shop: Shop) -> Any:
     return {key: seen.payload["total"] for key, seen in fold(url, stored_blocks(url, business), rules).current.items()}
 
 
-def test_only_what_nothing_needs_is_given_up(traded: tuple[Shop, list[Manifest]]) -> None:
+def test_only_what_nothing_needs_is_given_up_also_by_a_run_that_is_killed(
+    traded: tuple[Shop, list[Manifest]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop, (first, second) = traded
     at, before = shop.installation, folded(shop)
     everything = blocks(shop)
@@ -102,9 +104,18 @@ def test_only_what_nothing_needs_is_given_up(traded: tuple[Shop, list[Manifest]]
     # the second reading confirms what the first one did; what extracts brought is in raw
     assert [(one.manifest.block_id, one.reason) for one in spare] == [(first.block_id, retention.AGAIN)]
 
-    size = give_up(at, "cafe", spare)
+    def killed(*arguments: object) -> Iterator[int]:
+        raise KeyboardInterrupt
 
-    assert size == first.compressed_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "_remove_files", killed)
+        with pytest.raises(KeyboardInterrupt):
+            give_up(at, "cafe", spare)
+    assert at.store.fs.exists(at.store.path(first.path))
+    assert rebuild_index(at.catalogue.dsn, at.store) == 0  # its tombstone is there: it does not come back
+    assert folded(shop) == before
+    assert give_up(at, "cafe", []) == first.compressed_bytes  # the next run ends what was begun
+
     assert {one.block_id for one in blocks(shop)} == {one.block_id for one in everything} - {first.block_id}
     assert folded(shop) == before == {"a": "3.60", "b": "4.00"}
     business = at.catalogue.business("cafe").id
@@ -147,28 +158,6 @@ def test_a_block_that_somebody_needs_stays(traded: tuple[Shop, list[Manifest]]) 
         f" from {{raw}}.loaded_blocks where block_id = '{first.block_id}'",
     )
     assert spare_blocks(at, "cafe", 365) == []
-
-
-def test_killed_half_way_it_is_ended_by_the_next(
-    traded: tuple[Shop, list[Manifest]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop, (first, _) = traded
-    at, before = shop.installation, folded(shop)
-    spare = spare_blocks(at, "cafe", 365)
-
-    def killed(*arguments: object) -> Iterator[int]:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(retention, "_remove_files", killed)
-        with pytest.raises(KeyboardInterrupt):
-            give_up(at, "cafe", spare)
-    assert at.store.fs.exists(at.store.path(first.path))
-    assert rebuild_index(at.catalogue.dsn, at.store) == 0  # its tombstone is there: it does not come back
-    assert folded(shop) == before
-    assert give_up(at, "cafe", []) == first.compressed_bytes
-    assert not at.store.fs.exists(at.store.path(first.path))
-    assert folded(shop) == before
 
 
 def test_copies_go_too_and_policies_are_kept_to(traded: tuple[Shop, list[Manifest]], tmp_path: Path) -> None:
