@@ -59,6 +59,8 @@ PEOPLE = (
             " for user larder password …",
         ),
         ("KeyError: 'Maria'", "KeyError: …"),
+        ("no source of order@sale.name is open", "no source of … is open"),
+        ("value (note)=(order late) is there, in [table, late]", "value … is there, in …"),
         (
             'could not extend file "base/1/2": No space left on device',
             "could not extend file …: No space left on device",
