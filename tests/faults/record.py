@@ -29,7 +29,7 @@ def figure(request: pytest.FixtureRequest) -> Figure:
     return note
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def note_rows(items: list[pytest.Item]) -> None:
     """Each result says to which rows its test belongs."""
     for item in items:
         rows = [mark.args[0] for mark in item.iter_markers("fault")]
