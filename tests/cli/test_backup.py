@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 
@@ -10,6 +11,7 @@ import pytest
 
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
+from sharding.settings import Settings
 from tests.cli.conftest import Ran
 from tests.conftest import Server
 
@@ -77,6 +79,21 @@ def test_a_shard_among_others_of_its_database_is_taken_out_alone(
         with closing(psycopg2.connect(catalogue.shard("then").dsn)) as conn, conn.cursor() as cursor:
             cursor.execute("select name, to_regclass('raw.of_another_shard') from north_keys.route")
             assert cursor.fetchall() == [("cafe", None)]
+    finally:
+        server.drop("larder_then")
+
+
+def test_rows_that_are_not_what_the_backup_counted_are_refused(
+    larder: Callable[..., Ran], settings: Settings, server: Server
+) -> None:
+    assert larder("backup", "make", "shard_1").code == 0
+    [manifest] = (settings.home / "backups" / "shard_1").glob("*/manifest.json")
+    told = json.loads(manifest.read_text())
+    told["content"]["tables"]["keys.route"] += 1
+    manifest.write_text(json.dumps(told))
+    try:
+        refused = larder("restore", "shard_1", "--as", "then")
+        assert refused.code == 1 and "keys.route has 0 rows instead of 1" in refused.err
     finally:
         server.drop("larder_then")
 
