@@ -1,4 +1,4 @@
-"""How fresh each source's data are, against its objective. One query on the control database, whatever is running.
+"""How fresh each source's data are, against its objective: asked of the control database, whatever is running.
 
 A stream's data are *through* the moment up to which they were read, loaded and built: the vendor was last read to the
 end then, no block of that waits for its load, and the shard's models took in what was loaded. A stream that is not
@@ -9,7 +9,6 @@ in which a vendor may not be asked do not count. A source is as late as its late
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from ingestion.errors import LarderError
 from ingestion.manifest import REIMPORT
 from ingestion.objectives import DEFAULTS
 from ingestion.registry import discover, spec_of
-from ingestion.spec import AllowedHours, IntegrationSpec
+from ingestion.spec import AllowedHours, Stream
 
 State = Literal["fresh", "late", "very_late", "paused", "new", "wrong"]
 STATES: tuple[State, ...] = ("fresh", "late", "very_late", "paused", "new", "wrong")
@@ -110,7 +109,7 @@ def evaluate(
         late_only: of them only those that are late.
     """
     given = {
-        "specs": json.dumps(list(_specs(conn, now, business))),
+        **_specs(conn, now, business),
         "business": business,
         "now": now,
         "default": DEFAULTS["any"],
@@ -122,13 +121,20 @@ def evaluate(
         "worst": worst,
         "late_only": late_only,
     }
+    # The condition is text, and not a parameter that may be null: the planner has to know how many rows come.
+    of_whom = "true" if business is None else "s.business = %(business)s"
     with conn, conn.cursor() as cur:
         cur.execute("set local work_mem = '64MB'")
-        cur.execute(_QUERY, given)
+        cur.execute(_STREAMS.replace("OF_WHOM", of_whom) + _ALL, given)
         rows = cur.fetchall()
-    counts = tuple(Count(row[3], row[4], row[6], row[12], row[9]) for row in rows if row[0] is None)
-    [(late, of)] = {(row[-2], row[-1]) for row in rows} or {(0, 0)}
-    return Report(counts, tuple(Freshness(*row[:12]) for row in rows if row[0] is not None), late, of)
+        counts = tuple(Count(*row[1:6]) for row in rows if row[0] is None)
+        cur.execute(
+            _STREAMS.replace("OF_WHOM", "s.source_id = any(%(ids)s)") + _EACH,
+            {**given, "ids": [row[0] for row in rows if row[0] is not None]},
+        )
+        found = {row[0]: Freshness(*row) for row in cur.fetchall()}
+    [(late, of)] = {row[6:] for row in rows} or {(0, 0)}
+    return Report(counts, tuple(found[row[0]] for row in rows if row[0] is not None), late, of)
 
 
 def late_sources(conn: Connection, now: datetime, limit: int = 100) -> list[Freshness]:
@@ -141,130 +147,163 @@ def as_row(one: Freshness) -> dict[str, Any]:
     return {**asdict(one), "late": one.late}
 
 
-def _specs(conn: Connection, now: datetime, business: int | None) -> Sequence[dict[str, Any]]:
-    """What the files say of each stream; of sources whose streams are their own, for each of them."""
-    rows: list[dict[str, Any]] = []
-    for spec in discover().values():
+def _specs(conn: Connection, now: datetime, business: int | None) -> dict[str, str]:
+    """What the files say of integrations and streams; of sources whose streams are their own, source by source."""
+    specs = discover()
+    integrations, streams = [], []
+    for spec in specs.values():
+        opened, until = open_span(spec.allowed_hours, now)
+        integrations.append(
+            {
+                "integration": spec.name,
+                "kind": spec.kind,
+                "standard": f"{DEFAULTS[spec.kind].total_seconds()} s",
+                "opened": opened.isoformat() if opened else None,
+                "until": until.isoformat(),
+            }
+        )
         if spec.name != OWN:
-            rows += _rows(spec, now, None)
+            streams += [{"integration": spec.name, **_stream(stream)} for stream in spec.streams]
     with conn, conn.cursor() as cur:
         cur.execute(
             "select source_id, config from control.sources"
             " where integration = %s and business = coalesce(%s, business)",
             (OWN, business),
         )
-        own = cur.fetchall()
-    for source_id, config in own:
-        try:
-            rows += _rows(spec_of(OWN, config, "larder source check"), now, source_id)
-        except LarderError:
-            continue  # it has no streams that anybody knows: state `wrong`, and its extract says why
-    return rows
+        own = []
+        for source_id, config in cur.fetchall():
+            try:
+                spec = spec_of(OWN, config, "larder source check")
+            except LarderError:
+                continue  # it has no streams that anybody knows: state `wrong`, and its extract says why
+            own += [{"source_id": source_id, **_stream(stream)} for stream in spec.streams]
+    return {"integrations": json.dumps(integrations), "streams": json.dumps(streams), "own": json.dumps(own)}
 
 
-def _rows(spec: IntegrationSpec, now: datetime, source_id: int | None) -> list[dict[str, Any]]:
-    opened, until = open_span(spec.allowed_hours, now)
-    return [
-        {
-            "integration": spec.name,
-            "source_id": source_id,
-            "stream": stream.name,
-            "kind": spec.kind,
-            "cadence": f"{stream.cadence.total_seconds()} s",
-            "standard": f"{DEFAULTS[spec.kind].total_seconds()} s",
-            "opened": opened.isoformat() if opened else None,
-            "until": until.isoformat(),
-        }
-        for stream in spec.streams
-    ]
+def _stream(stream: Stream) -> dict[str, str]:
+    return {"stream": stream.name, "cadence": f"{stream.cadence.total_seconds()} s"}
 
 
-_QUERY = """
-    with spec as materialized (
-        select * from jsonb_to_recordset(%(specs)s::jsonb) as s (
-            integration text, source_id bigint, stream text, kind text, cadence interval, standard interval,
-            opened timestamptz, until timestamptz
-        )
+_STREAMS = """
+    with integration as materialized (
+        select * from jsonb_to_recordset(%(integrations)s::jsonb)
+            as i (integration text, kind text, standard interval, opened timestamptz, until timestamptz)
+    ),
+    shared as materialized (
+        select * from jsonb_to_recordset(%(streams)s::jsonb) as i (integration text, stream text, cadence interval)
+    ),
+    own as materialized (
+        select * from jsonb_to_recordset(%(own)s::jsonb) as i (source_id bigint, stream text, cadence interval)
     ),
     waiting as materialized (
         select source_id, stream, min(observed_at) as since from control.blocks
         where loaded_at is null and manifest ->> 'created_by' <> %(reimport)s
         group by source_id, stream
     ),
-    stream as (
+    source as materialized (
         select
-            s.source_id, s.business, s.integration, s.state, spec.stream, spec.kind, wish.within, spec.until,
-            case when spec.cadence <= %(tick)s then wish.within
-                else greatest(wish.within, spec.cadence * 1.1 + %(turn)s) end
-                + case when c.read_at is null then %(first)s else interval '0' end as allowed,
-            case when c.read_at is not null
-                then least(c.read_at, waiting.since - spec.cadence, cycle.behind_since) end as through,
-            spec.until - greatest(
-                case when c.read_at is null then s.created_at
-                    else least(c.read_at, waiting.since - spec.cadence, cycle.behind_since) end,
-                spec.opened
-            ) as counted
+            s.source_id, s.business, s.integration, s.state, s.created_at, i.opened, i.until, cycle.behind_since,
+            coalesce(i.kind, 'any') as kind,
+            coalesce(of_source.within, of_both.within, of_business.within, of_kind.within, of_all.within, i.standard,
+                %(default)s) as within
         from control.sources as s
         inner join control.businesses as b on b.business = s.business
-        inner join spec on spec.integration = s.integration and coalesce(spec.source_id, s.source_id) = s.source_id
-        left join control.cursors as c on c.source_id = s.source_id and c.stream = spec.stream
-        left join waiting on waiting.source_id = s.source_id and waiting.stream = spec.stream
+        left join integration as i on i.integration = s.integration
         left join control.shard_cycles as cycle on cycle.shard = b.shard
         left join control.objectives as of_source on of_source.source_id = s.source_id
-        left join control.objectives as of_both on of_both.business = s.business and of_both.kind = spec.kind
+        left join control.objectives as of_both on of_both.business = s.business and of_both.kind = i.kind
         left join control.objectives as of_business on of_business.business = s.business and of_business.kind is null
         left join control.objectives as of_kind on of_kind.business is null and of_kind.source_id is null
-            and of_kind.kind = spec.kind
+            and of_kind.kind = i.kind
         left join control.objectives as of_all on of_all.business is null and of_all.source_id is null
             and of_all.kind is null
-        cross join lateral (
-            select coalesce(of_source.within, of_both.within, of_business.within, of_kind.within, of_all.within,
-                spec.standard) as within
-        ) as wish
-        where s.business = coalesce(%(business)s, s.business)
+        where OF_WHOM
     ),
-    latest as (
-        select distinct on (source_id) * from stream order by source_id, counted - allowed desc, stream
+    wanted as (
+        select source.*, shared.stream, shared.cadence from source inner join shared using (integration)
+        union all
+        select source.*, own.stream, own.cadence from source inner join own using (source_id)
+    ),
+    read as (
+        select
+            w.source_id, w.stream, w.cadence, w.until, w.opened, w.created_at,
+            case when w.cadence <= %(tick)s then w.within
+                else greatest(w.within, w.cadence * 1.1 + %(turn)s) end
+                + case when c.read_at is null then %(first)s else interval '0' end as allowed,
+            case when c.read_at is not null
+                then least(c.read_at, waiting.since - w.cadence, w.behind_since) end as through
+        from wanted as w
+        left join control.cursors as c on c.source_id = w.source_id and c.stream = w.stream
+        left join waiting on waiting.source_id = w.source_id and waiting.stream = w.stream
+    ),
+    stream as (
+        select *, until - greatest(coalesce(through, created_at), opened) as counted from read
+    )
+"""
+# Every source in one line, and of those the worst; then what is counted.
+_ALL = """,
+    one as (
+        select
+            source_id, max(counted - allowed) as over, max(counted - allowed * %(very)s) as far_over,
+            bool_or(through is null) as unread,
+            coalesce(min(through) filter (where cadence <= %(tick)s), min(through)) as through
+        from stream group by source_id
     ),
     found as materialized (
         select
-            s.source_id, s.business, s.integration, coalesce(l.kind, 'any') as kind,
+            s.source_id, s.business, s.integration, s.kind, one.over,
             case
                 when s.state = 'paused' then 'paused'
-                when l.source_id is null then 'wrong'
-                when l.counted > l.allowed * %(very)s then 'very_late'
-                when l.counted > l.allowed then 'late'
-                when l.through is null then 'new'
+                when one.source_id is null then 'wrong'
+                when one.far_over > interval '0' then 'very_late'
+                when one.over > interval '0' then 'late'
+                when one.unread then 'new'
                 else 'fresh'
             end as state,
-            l.stream, l.through,
-            case when l.through is not null then greatest(%(now)s - l.through, interval '0') end as age,
-            coalesce(l.within, %(default)s) as within, l.allowed, l.counted - l.allowed as over
-        from control.sources as s left join latest as l on l.source_id = s.source_id
-        where s.business = coalesce(%(business)s, s.business)
-    ),
-    counted as (
-        select integration, kind, state, max(age) as age, count(*) as sources from found group by 1, 2, 3 order by 1, 3
+            case when one.through is not null then greatest(%(now)s - one.through, interval '0') end as age
+        from source as s left join one using (source_id)
     ),
     worst as (
-        select f.source_id, b.name || '/' || s.name as label, b.name, f.integration, f.kind, b.shard, f.state, f.stream,
-            f.through, f.age, f.within, f.allowed
-        from found as f
-        inner join control.sources as s using (source_id)
-        inner join control.businesses as b on b.business = f.business
-        where not %(late_only)s or f.state in ('late', 'very_late')
-        order by f.state in ('late', 'very_late') desc, f.state = 'wrong' desc, f.over desc nulls last, f.source_id
+        select source_id, state from found
+        where not %(late_only)s or state in ('late', 'very_late')
+        order by state in ('late', 'very_late') desc, state = 'wrong' desc, over desc nulls last, source_id
         limit %(worst)s
+    ),
+    counted as (
+        select integration, kind, state, count(*) as sources, max(age) as age from found group by 1, 2, 3 order by 1, 3
     )
     select told.*, of.late, of.businesses
     from (
-        select *, null::bigint as sources from worst
+        select source_id, null as integration, null as kind, state, null::bigint as sources, null::interval as age
+        from worst
         union all
-        select null, null, null, integration, kind, null, state, null, null, age, null, null, sources from counted
+        select null, integration, kind, state, sources, age from counted
     ) as told
     cross join (
         select count(distinct business) filter (where state in ('late', 'very_late')) as late,
             count(distinct business) as businesses
         from found
     ) as of
+"""
+# Some sources, with the stream of each that is most behind.
+_EACH = """,
+    latest as (
+        select distinct on (source_id) * from stream order by source_id, counted - allowed desc, stream
+    )
+    select
+        s.source_id, b.name || '/' || n.name, b.name, s.integration, s.kind, b.shard,
+        case
+            when s.state = 'paused' then 'paused'
+            when l.source_id is null then 'wrong'
+            when l.counted > l.allowed * %(very)s then 'very_late'
+            when l.counted > l.allowed then 'late'
+            when l.through is null then 'new'
+            else 'fresh'
+        end,
+        l.stream, l.through,
+        case when l.through is not null then greatest(%(now)s - l.through, interval '0') end, s.within, l.allowed
+    from source as s
+    inner join control.sources as n using (source_id)
+    inner join control.businesses as b on b.business = s.business
+    left join latest as l on l.source_id = s.source_id
 """

@@ -7,6 +7,7 @@ outlives them. Labels are integrations, shards, states and kinds; no location, a
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -184,10 +185,16 @@ UP = "larder_control_up"
 
 class Installation(Collector):
     """Asks `look` at each scrape, one scrape after the other. Where the control database does not answer, the scrape
-    says that and nothing else."""
+    says that and nothing else.
 
-    def __init__(self, look: Callable[[], Overview]) -> None:
-        self._look, self._lock = look, threading.Lock()
+    What was seen is told again for `keep` times as long as it took to see: however often it is scraped and however big
+    the installation, the database has no more than that share of its time to do with it.
+    """
+
+    def __init__(self, look: Callable[[], Overview], keep: float = 9.0) -> None:
+        self._look, self._keep, self._lock = look, keep, threading.Lock()
+        self._seen: Overview | None = None
+        self._until = 0.0
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering it asks no database."""
@@ -197,8 +204,7 @@ class Installation(Collector):
         """The metrics as they are now."""
         about = "1: the control database answered this scrape."
         try:
-            with self._lock:
-                overview = self._look()
+            overview = self._overview()
         except (LarderError, psycopg2.OperationalError):
             yield GaugeMetricFamily(UP, about, value=0)
             return
@@ -206,9 +212,18 @@ class Installation(Collector):
         for family in FAMILIES:
             yield family(overview)
 
+    def _overview(self) -> Overview:
+        with self._lock:
+            began = time.monotonic()
+            if self._seen is None or began >= self._until:
+                self._seen = self._look()
+                now = time.monotonic()
+                self._until = now + self._keep * (now - began)
+            return self._seen
 
-def registry_of(look: Callable[[], Overview]) -> CollectorRegistry:
-    """A registry with these metrics alone."""
+
+def registry_of(look: Callable[[], Overview], keep: float = 9.0) -> CollectorRegistry:
+    """A registry with these metrics alone; `keep` as in `Installation`."""
     registry = CollectorRegistry()
-    registry.register(Installation(look))
+    registry.register(Installation(look, keep))
     return registry

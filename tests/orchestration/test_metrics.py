@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 import yaml
-from prometheus_client import start_http_server
+from prometheus_client import generate_latest, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -36,7 +37,7 @@ def scrape(shop: Shop) -> Iterator[Any]:
     def seen() -> Overview:
         return look(shop.installation.catalogue, shop.installation.store, shop.now, 5.0)
 
-    server, thread = start_http_server(0, "127.0.0.1", registry_of(seen))
+    server, thread = start_http_server(0, "127.0.0.1", registry_of(seen, keep=0))
 
     def scraped() -> dict[str, Metric]:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=30) as answer:
@@ -110,6 +111,17 @@ def test_a_scrape_without_a_control_database_says_so(shop: Shop, scrape: Any) ->
     finally:
         shop.installation.catalogue.dsn = dsn
     assert value(scrape(), UP) == 1
+
+
+def test_what_takes_long_is_not_asked_for_each_scrape(shop: Shop) -> None:
+    asked: list[float] = []
+
+    def seen() -> Overview:
+        asked.append(time.monotonic())
+        return look(shop.installation.catalogue, shop.installation.store, shop.now, 5.0)
+
+    often = registry_of(seen, keep=1e6)
+    assert generate_latest(often) == generate_latest(often) and len(asked) == 1
 
 
 def test_labels_are_few_however_many_sources_there_are(shop: Shop, scrape: Any) -> None:
