@@ -105,11 +105,11 @@ def _old_and_loaded(control: Connection, source_ids: Sequence[int], keep: timede
                 and b.indexed_at < clock_timestamp() - %(keep)s
                 and not exists (select from control.block_failures as f where f.block_id = b.block_id)
                 and not exists (select from control.cursors as c where c.block_id = b.block_id)
-                and exists ( -- the next window is compared with the newest
+                and (b.manifest ->> 'created_by' = %(again)s or exists ( -- the next window is compared with the newest
                     select from control.blocks as later
                     where later.source_id = b.source_id and later.stream = b.stream and later.block_id > b.block_id
                         and later.loaded_at is not null and later.manifest ->> 'created_by' <> %(again)s
-                )
+                ))
             order by b.block_id
             """,
             {"sources": list(source_ids), "keep": keep, "again": REIMPORT},
