@@ -9,7 +9,9 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from sharding.access.tenants import grant_access, revoke_access
 from sharding.catalogue import Catalogue
+from sharding.credentials import read_secret
 from sharding.model import Shard
 from sharding.settings import Settings
 from tests.cli.conftest import Ran
@@ -81,6 +83,31 @@ def test_a_shard_among_others_of_its_database_is_taken_out_alone(
             assert cursor.fetchall() == [("cafe", None)]
     finally:
         server.drop("larder_then")
+
+
+def test_an_enterprise_s_workspace_comes_with_its_shard(
+    larder: Callable[..., Ran], catalogue: Catalogue, server: Server
+) -> None:
+    catalogue.add_business("cafe", "Café", "shard_1")
+    access = grant_access(catalogue, "cafe", workspace_bytes=1 << 20)
+    password = read_secret(access.secret_ref, catalogue.home)
+    own = catalogue.shard("shard_1")
+    with closing(psycopg2.connect(access.url, password=password)) as conn, conn, conn.cursor() as cursor:
+        cursor.execute("create table workspace.notes as select 'mine' as note")
+    assert larder("backup", "make", "shard_1").code == 0
+    try:
+        assert larder("restore", "shard_1", "--as", "then").code == 0
+        query = (
+            "select tableowner, (select count(*) from workspace.notes), (select count(*) from pg_event_trigger),"
+            " (select quota_bytes from keys.workspace) from pg_tables where tablename = 'notes'"
+        )
+        for shard in (own, catalogue.shard("then")):
+            with closing(psycopg2.connect(shard.dsn)) as conn, conn.cursor() as cursor:
+                cursor.execute(query)
+                assert cursor.fetchall() == [(access.role, 1, 1, 1 << 20)]
+    finally:
+        server.drop("larder_then")
+        revoke_access(catalogue, "cafe")
 
 
 def test_rows_that_are_not_what_the_backup_counted_are_refused(

@@ -22,7 +22,7 @@ from orchestration.transform import target_of
 from reconcile.compare import NOT_LOADED, LedgerProblem
 from reconcile.run import Reconciliation, SourceResult
 from sharding import instances
-from sharding.access.tenants import grant_access
+from sharding.access.tenants import drop_roles, grant_access, revoke_access
 from sharding.backup.settle import GAP
 from sharding.erasing.traces import traces
 from sharding.errors import LarderError
@@ -134,6 +134,7 @@ def test_a_lost_shard_comes_back_with_what_was_loaded_since(
     assert not report.failures
     assert [b.reason for b in report.builds if b.shard == "shard_1"] != ["restored on another cluster"]
     assert sum(total for _, total in rows(back, SUMS)) == Decimal("12.3000")
+    revoke_access(catalogue, "cafe")
 
 
 def test_who_left_or_was_erased_does_not_come_back(shop: Shop, safe: Settings, restorer: Restorer, drop: None) -> None:
@@ -256,5 +257,6 @@ def test_on_another_server_marks_are_given_up_and_roles_are_made(
         assert not run_cycle(shop.installation).failures
         assert sum(total for _, total in rows(back, SUMS)) == Decimal("12.3000")
     finally:
+        drop_roles(shop.shards[0], catalogue.business("cafe").id)
         instances.remove("other", other)
         shutil.rmtree(home)
