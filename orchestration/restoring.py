@@ -108,6 +108,8 @@ class Restorer:
                 f"larder business move {move.business_name} --abort, or --finish",
             )
         stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+        if instances.forget_lost(instance or lost.instance, self.settings):
+            self.say(f"the data of instance {instance or lost.instance} are gone: it is made anew")
         shard = self._new(backup, lost.name, instance or lost.instance, f"{lost.database[:40]}_restored_{stamp}")
         answers = _answers(lost)
         if answers:

@@ -35,6 +35,8 @@ def restore_control(settings: Settings, backup: Backup, say: Say = lambda text: 
     Raises:
         LarderError: turn `us`: it could not be restored; the old one is where it was.
     """
+    if settings.control_dsn is None and instances.forget_lost(CONTROL, settings):
+        say("the data of its instance are gone: it is made anew")
     dsn = _dsn(settings)
     name, stamp = str(parse_dsn(dsn)["dbname"]), f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     fresh = f"{name[:40]}_restored_{stamp}"

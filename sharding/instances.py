@@ -125,6 +125,12 @@ def start(name: str, settings: Settings, options: Mapping[str, str] | None = Non
     with _lock(name, settings):
         record = _read(name, settings) or _create(name, settings, who, programs, options or {})
         data = Path(record.data)
+        if not data.exists():  # a disk that is not mounted, or lost; an empty server in its place would hide it
+            raise LarderError(
+                f"the data of instance {name} are gone from {data}",
+                "us",
+                f"mount its disk; or larder restore {'control' if name == 'control' else 'SHARD --in-place'}",
+            )
         if running_pid(data) is None:
             if not is_free(record.port):
                 record = _write(Record(name, _free_port(), record.data, record.username), settings)
@@ -153,6 +159,15 @@ def stop(name: str, settings: Settings) -> bool:
         if not gone:
             raise LarderError(f"instance {name} (pid {pid}) still runs after {STOP_SECONDS} s", "us", "larder down")
         return True
+
+
+def forget_lost(name: str, settings: Settings) -> bool:
+    """Let `start` make an instance anew whose data are gone, with the password that it had; False if they are there."""
+    record = _read(name, settings)
+    if record is None or Path(record.data).exists():
+        return False
+    _record_path(name, settings).unlink()
+    return True
 
 
 def remove(name: str, settings: Settings) -> None:

@@ -211,3 +211,15 @@ def test_too_old_a_postgres_is_refused(open_home: Path) -> None:
         program.chmod(0o755)
     with pytest.raises(LarderError, match="is Postgres 13; 15 is the lowest"):
         postgres.binaries(make_settings(open_home, postgres_bin=open_home))
+
+
+def test_lost_data_are_not_hidden_by_an_empty_server(settings: Settings) -> None:
+    instances.start("a", settings, QUICK)
+    assert not instances.forget_lost("a", settings)
+    instances.stop("a", settings)
+    shutil.rmtree(instances.record_of("a", settings).data)
+    with pytest.raises(LarderError, match="the data of instance a are gone"):
+        instances.start("a", settings, QUICK)
+    assert instances.forget_lost("a", settings)
+    anew = instances.start("a", settings, QUICK)  # a restore does so; its password is the one that others know
+    assert value(anew, settings, "select 1") == 1
