@@ -37,7 +37,7 @@ def sessions() -> Iterator[list[int]]:
 @contextmanager
 def daemon(world: World, home: Path, log: str, sessions: list[int]) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon, in a session of its own."""
-    command = [sys.executable, "-m", "dagster._daemon.cli", "run", "-m", "shop_definitions"]
+    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "shop_definitions"]
     with (home / log).open("wb") as out:
         process = subprocess.Popen(
             command, env=environment(world, home), cwd=world.project.project_dir, stdout=out, stderr=out,
