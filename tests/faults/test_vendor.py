@@ -34,7 +34,7 @@ def endless(response: Response) -> Response:
     return Response(json.dumps({"data": [], "next": f"{time.monotonic_ns()}"}), content_type="application/json")
 
 
-ALWAYS: dict[str, tuple[int, Answer]] = {
+ALWAYS: dict[str, tuple[int, Answer]] = {  # rows 12, 13, 14 and 17
     "429, come back in a second": (12, lambda r: Response("", 429, headers={"Retry-After": "1"})),
     "429": (12, lambda r: Response("", 429)),
     "500": (13, lambda r: Response("", 500)),
