@@ -47,7 +47,7 @@ create function {raw}.odd() returns trigger language plpgsql as $$
 begin
     if new.payload ->> 'total' = '66.60' then
         raise exception 'row of % (%) refused', new.payload ->> 'name', new.payload ->> 'phone'
-        using detail = 'Failing row contains ' || new.payload;
+        using detail = 'Failing row contains ' || new.payload::text;
     end if;
     return new;
 end $$;
