@@ -208,7 +208,7 @@ _TABLES = """
     left join pg_class as t on t.oid = c.reltoastrelid
     left join pg_stat_all_tables as s on s.relid = c.oid
     where c.relkind in ('r', 'm') and c.relpersistence <> 't' and n.nspname <catalog> 'pg_catalog'
-        and n.nspname not in ('information_schema', 'pg_toast')
+        and n.nspname <> 'information_schema'
         and n.nspname not like replace('{raw}', '_', '\\_') || '\\_landing\\_%'
     order by 1, 2
 """
@@ -229,7 +229,8 @@ _INDEXES = """
     inner join pg_class as t on t.oid = i.indrelid
     inner join pg_namespace as n on n.oid = c.relnamespace
     left join pg_stat_all_indexes as s on s.indexrelid = c.oid
-    where n.nspname not in ('pg_catalog', 'pg_toast', 'information_schema') and c.relpersistence <> 't'
+    where n.nspname not in ('pg_catalog', 'information_schema') and t.relkind in ('r', 'm')
+        and c.relpersistence <> 't'
     order by 1, 3
 """
 
