@@ -9,6 +9,7 @@ from typing import Any
 
 from ingestion import index, uploads
 from orchestration.backups import CONTROL, Backup, Tested, latest, vault_of
+from orchestration.notices import outbox
 from orchestration.upkeep import last_runs
 from sharding.settings import Settings
 from sharding.up import open_catalogue
@@ -19,6 +20,7 @@ OLD = timedelta(hours=36)
 TESTED = timedelta(days=10)
 """Each shard's newest backups are tested once a week."""
 BEHIND = timedelta(hours=1)
+TRIES = 3
 
 Runs = Mapping[tuple[str, str], tuple[datetime, bool | None, Mapping[str, Any]]]
 
@@ -42,6 +44,7 @@ def upkeep(settings: Settings) -> Iterator[Finding]:
         detail = f"backups are in {settings.backups}, on the disk of what they are of"
         yield Finding("backups", "warn", detail, "LARDER_BACKUPS=s3://… larder backup make", "config")
     yield from _copies(settings, catalogue.dsn, now)
+    yield _letters(catalogue.dsn)
 
 
 def _kept(name: str, runs: Runs, now: datetime) -> Finding:
@@ -97,3 +100,12 @@ def _copies(settings: Settings, control_dsn: str, now: datetime) -> Iterator[Fin
         yield Finding("copies of blocks", "warn", said, "larder blocks upload --now", "us")
     else:
         yield Finding("copies of blocks", "ok", f"{behind.waiting} wait")
+
+
+def _letters(control_dsn: str) -> Finding:
+    with closing(index.connect(control_dsn)) as conn:
+        refused = [letter for letter in outbox.waiting(conn) if letter["attempts"] >= TRIES]
+    if refused:
+        said = f"{len(refused)} letters of failures were taken by no server in {TRIES} tries or more"
+        return Finding("letters", "warn", said, "larder notices test", "config")
+    return Finding("letters", "ok", "none wait")
