@@ -66,11 +66,19 @@ def test_a_daemon_killed_at_a_tick_and_between_ticks(
     kills = 0
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for number in range(2):
-            sell(world, f"before{number}")
             runs = len(instance.get_runs())
             with daemon(world, home, f"daemon{number}.log", sessions) as process:
-                until(lambda runs=runs, process=process: len(instance.get_runs()) > runs  # type: ignore[misc]
-                      or process.poll() is not None, 180)  # fmt: skip
+                sold = [0.0]
+
+                def run_or_end(
+                    runs: int = runs, process: subprocess.Popen[bytes] = process, sold: list[float] = sold
+                ) -> bool:
+                    if time.time() > sold[-1] + 70:  # what a run of before has read is not due again
+                        sell(world, f"before{process.pid}-{len(sold)}")
+                        sold.append(time.time())
+                    return len(instance.get_runs()) > runs or process.poll() is not None
+
+                until(run_or_end, 400)
                 assert process.poll() is None, (home / f"daemon{number}.log").read_text()[-3000:]
                 process.kill()
                 process.wait()
