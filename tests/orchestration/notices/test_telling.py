@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -221,6 +222,8 @@ def test_a_mail_server_that_never_answers_neither_stops_nor_fails_a_cycle(
         assert "letters wait for the next cycle" in caplog.text
     shop.installation = replace(shop.installation, channels=replace(there, webhook=""))
     monkeypatch.setattr(telling, "PATIENCE", 25.0)
+    for sender in [thread for thread in threading.enumerate() if thread.name == "notices"]:
+        sender.join(30)  # the letter is its own until it gives up
     with closing(index.connect(shop.installation.catalogue.dsn)) as conn:
         outbox.send(conn, shop.installation.channels, now=True)
     assert told.office.subjects() == ["Larder: Acme refuses credentials of cafe/till"]
