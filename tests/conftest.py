@@ -25,28 +25,17 @@ from tests.faults.record import figure, note_rows, pytest_configure
 if TYPE_CHECKING:
     from orchestration.dbt_worker import DbtProject
 
-__all__ = ["figure", "pytest_collection_modifyitems", "pytest_configure"]  # what tests of faults report
+__all__ = ["figure", "pytest_configure"]  # what tests of faults report
 
 TESTS = Path(__file__).parent
-ONE_WORLD = ("integration", "faults", "sharding/access", "reconcile")
-"""Folders whose files share a world that takes long to make: one process makes it, once."""
 LONG = ("integration", "facets", "conformance", "cli", "orchestration", "sharding")
 UNSAFE_BUT_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay in one process, and so do those of one world. Long ones come first: with two processes, the
-    one that ends last says how long a run takes."""
-
-    def place(item: pytest.Item) -> str:
-        return str(item.path.relative_to(TESTS))
-
+    """Long ones come first: with two processes, the one that ends last says how long a run takes."""
     order = {folder: number for number, folder in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(place(item).split("/")[0], len(order)))
-    for item in items:
-        at = place(item)
-        item.add_marker(pytest.mark.xdist_group(next((w for w in ONE_WORLD if at.startswith(f"{w}/")), at)))
+    items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
     note_rows(items)
 
 
