@@ -35,7 +35,7 @@ from sharding.backup.shards import shares
 from sharding.erasing.traces import connect
 from sharding.errors import LarderError
 from sharding.migrate import migrate_shard
-from sharding.model import INSPECTOR, LOADER, Business, Shard, postgres_url
+from sharding.model import INSPECTOR, LOADER, Business, Shard
 from sharding.moving.journal import moves
 from sharding.postgres import binaries
 from sharding.provision import create_database
@@ -178,8 +178,8 @@ class Restorer:
                 dumped = fetch(vault_of(self.settings), backup, folder)
             with _step(done, "restored"):
                 ensure_roles(shard)
-                ensure_groups(_maintenance(shard), [*backup.content.roles, *backup.content.known["tenants"]])
-                if not create_database(_maintenance(shard), shard.database):
+                ensure_groups(shard.server_dsn, [*backup.content.roles, *backup.content.known["tenants"]])
+                if not create_database(shard.server_dsn, shard.database):
                     raise LarderError(f"database {shard.database} exists", "you", "larder shard list")
                 with closing(psycopg2.connect(shard.dsn)) as conn, conn, conn.cursor() as cursor:
                     open_database(cursor, shard.database)
@@ -295,13 +295,9 @@ def _answers(shard: Shard) -> bool:
     return True
 
 
-def _maintenance(shard: Shard) -> str:
-    return postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres")
-
-
 def _rename(shard: Shard, lost: Shard, stamp: str) -> bool:
     """Give the restored database the lost one's name. False: another database of that server has it."""
-    with closing(psycopg2.connect(_maintenance(shard))) as conn, conn, conn.cursor() as cursor:
+    with closing(psycopg2.connect(shard.server_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("select exists (select from pg_database where datname = %s)", (lost.database,))
         taken = cursor.fetchone() == (True,)
         if taken and shard.instance != lost.instance:
@@ -317,7 +313,7 @@ def _rename(shard: Shard, lost: Shard, stamp: str) -> bool:
 
 
 def _drop(shard: Shard) -> None:
-    with closing(psycopg2.connect(_maintenance(shard))) as conn:
+    with closing(psycopg2.connect(shard.server_dsn)) as conn:
         conn.autocommit = True
         with conn.cursor() as cursor:
             cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(shard.database)))

@@ -144,8 +144,18 @@ def spelled(value: Any, spelling: str) -> datetime:
     return instant(value)
 
 
-def stored_blocks(store_url: str, business: int | None = None) -> list[StoredBlock]:
-    """Every committed block in the store (of one business), found by its manifest, not by any index.
+@dataclass(frozen=True)
+class Stored:
+    """What a store holds: its committed blocks, and of those that were given up because nothing needs them, id →
+    records."""
+
+    blocks: list[StoredBlock]
+    given_up: dict[str, int]
+
+
+def stored(store_url: str, business: int | None = None) -> Stored:
+    """Look through the store (of one business): blocks are found by their manifests, those given up by what they left
+    beside their place, not by any index.
 
     Raises:
         ReceiptError: when a manifest is damaged.
@@ -153,18 +163,11 @@ def stored_blocks(store_url: str, business: int | None = None) -> list[StoredBlo
     fs, root = fsspec.core.url_to_fs(store_url)
     base = f"{root}/{business}" if business is not None else root
     if not fs.exists(base):
-        return []
-    return [_stored(path, fs.cat_file(path)) for path in sorted(fs.find(base)) if path.endswith(".manifest.json")]
-
-
-def retired_blocks(store_url: str, business: int | None = None) -> dict[str, int]:
-    """Blocks that were given up because nothing needs them: id → records, by what they left beside their place."""
-    fs, root = fsspec.core.url_to_fs(store_url)
-    base = f"{root}/{business}" if business is not None else root
-    if not fs.exists(base):
-        return {}
-    told = [json.loads(fs.cat_file(path)) for path in fs.find(base) if path.endswith(".retired.json")]
-    return {one["manifest"]["block_id"]: int(one["manifest"]["records"]) for one in told}
+        return Stored([], {})
+    paths = sorted(fs.find(base))
+    blocks = [_stored(path, fs.cat_file(path)) for path in paths if path.endswith(".manifest.json")]
+    left = [json.loads(fs.cat_file(path))["manifest"] for path in paths if path.endswith(".retired.json")]
+    return Stored(blocks, {manifest["block_id"]: int(manifest["records"]) for manifest in left})
 
 
 def _stored(path: str, manifest: bytes) -> StoredBlock:

@@ -27,8 +27,7 @@ from reconcile.reader import (
     StreamRules,
     fold,
     instant,
-    retired_blocks,
-    stored_blocks,
+    stored,
 )  # fmt: skip
 
 INTEGRATIONS = Path(__file__).parent.parent / "ingestion" / "integrations"
@@ -175,19 +174,25 @@ def run(
             whose it is. A damaged block is its source's alone (`SourceResult.damage`); the summaries of the business
             are then not compared.
     """
+    kept = stored(store_url, sources[0].business if sources else None)
     blocks: dict[int, list[StoredBlock]] = defaultdict(list)
-    for stored in stored_blocks(store_url, sources[0].business if sources else None):
-        blocks[stored.source_id].append(stored)
-    given_up = retired_blocks(store_url, sources[0].business if sources else None)
+    for block in kept.blocks:
+        blocks[block.source_id].append(block)
+
+    def audited(cursor: Any, source: SourceLike) -> SourceResult:
+        mine = blocks[source.id]
+        try:
+            return _source(cursor, shard, source, mine, kept.given_up, store_url, now)
+        except ReceiptError as damage:
+            read = sum(b.records for b in mine)
+            return SourceResult(source.name, source.integration, len(mine), read, 0, 0, 0, {}, damage=damage)
+
     # One snapshot for all sides: a cycle that commits meanwhile cannot show as a difference.
     with psycopg2.connect(shard.dsn) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             _check_built(cursor, shard)
-            results = [
-                _audited(cursor, shard, source, blocks.get(source.id, []), given_up, store_url, now)
-                for source in sources
-            ]
+            results = [audited(cursor, source) for source in sources]
             summaries = _business_wide(cursor, shard, business, sources, results)
     return Reconciliation(business, results, summaries)
 
@@ -198,22 +203,6 @@ def _check_built(cursor: Any, shard: ShardLike) -> None:
     missing = cursor.fetchone()
     if missing:
         raise ReceiptError(f"there is no {missing[0]} to compare with the receipts yet", "larder build", turn="you")
-
-
-def _audited(
-    cursor: Any,
-    shard: ShardLike,
-    source: SourceLike,
-    blocks: list[StoredBlock],
-    given_up: Mapping[str, int],
-    store_url: str,
-    now: datetime,
-) -> SourceResult:
-    try:
-        return _source(cursor, shard, source, blocks, given_up, store_url, now)
-    except ReceiptError as damage:
-        read = sum(b.records for b in blocks)
-        return SourceResult(source.name, source.integration, len(blocks), read, 0, 0, 0, {}, damage=damage)
 
 
 def _source(

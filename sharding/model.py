@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 SCHEMAS = ("keys", "raw", "staging", "intermediate", "slices", "marts", "bi", "meta")
 """The schemas every shard has, without its namespace prefix; the placeholders of shard_migrations/shard/*.sql."""
+WRITE_GATE = 19450
+"""Advisory lock class of the write gate, as in the shards' `keys.write_gate`; its key is the business."""
 
 LOADER, TRANSFORMER, MOVER = "larder_loader", "larder_transformer", "larder_mover"
 ROUTER, INSPECTOR = "larder_router", "larder_inspector"
@@ -88,6 +90,12 @@ class Shard:
     def dsn(self) -> str:
         """`postgresql://…` with the password: never print it."""
         return postgres_url(self.username, self.password, self.host, self.port, self.database)
+
+    @property
+    def server_dsn(self) -> str:
+        """`dsn` of the same server's database `postgres`, for what is the server's: roles, the making of databases.
+        Never print it, either."""
+        return postgres_url(self.username, self.password, self.host, self.port, "postgres")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.ids import id_range
-from sharding.model import Business, Shard
+from sharding.model import WRITE_GATE, Business, Shard
 from sharding.moving.copying import connect
 from sharding.moving.journal import Journal
 from sharding.moving.layout import moved_tables, relation
@@ -24,7 +24,6 @@ from sharding.settings import Settings
 Own = Literal["schema", "database", "instance"]
 Say = Callable[[str], None]
 
-_GATE = 19450  # advisory lock class of the write gate
 PLACED_POINTS = ("closed here", "open there", "gone here")
 """Where a kill leaves another state behind, in order; each is played in tests."""
 
@@ -99,7 +98,7 @@ def place(catalogue: Catalogue, name: str, shard: str, reached: Callable[[str], 
 def _close_here(source: Connection, shard: Shard, business: Business) -> bool:
     """Take no more writes of a business without data. False: it is gone from here, and stands on its new shard."""
     with source, source.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(%s, %s)", (_GATE, business.id))
+        cursor.execute("select pg_advisory_xact_lock(%s, %s)", (WRITE_GATE, business.id))
         cursor.execute(
             sql.SQL("select state from {} where business = %s").format(relation(shard, "keys.route")), (business.id,)
         )

@@ -18,11 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 
 from sharding.access.roles import altering_roles
 from sharding.errors import LarderError
-from sharding.model import INSPECTOR, Shard, postgres_url
+from sharding.model import INSPECTOR, Shard
 
 LIBRARY = "pg_stat_statements"
 SCHEMA = "larder_watch"
-_ADMINISTRATION = "postgres"
 _TIMEOUT = "-c statement_timeout=10s -c default_transaction_read_only=on"
 CONNECT_SECONDS = 5
 
@@ -125,10 +124,10 @@ def slowest(shard: Shard, database: str, reader: str | None = None, limit: int =
 
 
 def _ask(shard: Shard, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    at = shard.as_role(INSPECTOR)
-    dsn = postgres_url(at.username, at.password, at.host, at.port, _ADMINISTRATION)
     with (
-        closing(psycopg2.connect(dsn, connect_timeout=CONNECT_SECONDS, options=_TIMEOUT)) as conn,
+        closing(
+            psycopg2.connect(shard.as_role(INSPECTOR).server_dsn, connect_timeout=CONNECT_SECONDS, options=_TIMEOUT)
+        ) as conn,
         conn.cursor() as cur,
     ):
         schema = _schema(cur)

@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import encrypt_password
 
-from sharding.model import INSPECTOR, LOADER, MOVER, ROUTER, TRANSFORMER, Shard, postgres_url
+from sharding.model import INSPECTOR, LOADER, MOVER, ROUTER, TRANSFORMER, Shard
 
 OWNER = "larder_owner"
 READER = "larder_reader"
@@ -112,8 +112,7 @@ def set_password(cursor: Cursor, role: str, password: str) -> None:
 def altering_roles(shard: Shard) -> Iterator[Cursor]:
     """A transaction that may alter roles. They belong to the whole server, and two sessions that alter one at once fail
     ("tuple concurrently updated"); an advisory lock belongs to a database, so all take it in the same one."""
-    dsn = postgres_url(shard.username, shard.password, shard.host, shard.port, "postgres")
-    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(shard.server_dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
         yield cursor
 

@@ -17,7 +17,7 @@ from psycopg2.extras import Json
 
 from sharding.backup.dump import Content
 from sharding.erasing.traces import remove_traces
-from sharding.model import Business, Shard, Source
+from sharding.model import WRITE_GATE, Business, Shard, Source
 from sharding.moving.capture import stop_capture
 from sharding.moving.erase import erase
 from sharding.moving.layout import relation
@@ -25,8 +25,6 @@ from sharding.moving.layout import relation
 GAP = 1_000_000_000
 """Numbers of each business that are left out after a restore: those that were given away since the backup are not
 given to other things. There are 2^45 for each business, enough for 35,000 restores."""
-
-_GATE = 19450  # advisory lock class of the write gate
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def close(conn: Connection, shard: Shard, state: str) -> None:
     with conn, conn.cursor() as cursor:
         cursor.execute(sql.SQL("select business from {} order by 1").format(relation(shard, "keys.route")))
         for (business,) in cursor.fetchall():
-            cursor.execute("select pg_advisory_xact_lock(%s, %s)", (_GATE, business))
+            cursor.execute("select pg_advisory_xact_lock(%s, %s)", (WRITE_GATE, business))
         cursor.execute(
             sql.SQL("update {} set state = %s where state in ('active', 'paused')").format(
                 relation(shard, "keys.route")

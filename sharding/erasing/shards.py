@@ -15,13 +15,12 @@ from sharding.erasing import control
 from sharding.erasing.control import Erasure
 from sharding.erasing.traces import connect, forget_dead_rows, remove_traces, traces
 from sharding.errors import LarderError
-from sharding.model import Shard
+from sharding.model import WRITE_GATE, Shard
 from sharding.moving.capture import stop_capture
 from sharding.moving.erase import erase
 from sharding.moving.layout import relation
 
 Build = Callable[[Shard], None]
-_GATE = 19450  # advisory lock class of the write gate
 _ROUNDS = 3
 
 
@@ -87,7 +86,7 @@ def retired_shards(catalogue: Catalogue) -> list[Shard]:
 def _close(conn: Connection, shard: Shard, business: int) -> None:
     """Take no more writes; those that run now are waited for."""
     with conn, conn.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(%s, %s)", (_GATE, business))
+        cursor.execute("select pg_advisory_xact_lock(%s, %s)", (WRITE_GATE, business))
         cursor.execute(
             sql.SQL("update {} set state = 'out' where business = %s").format(relation(shard, "keys.route")),
             (business,),

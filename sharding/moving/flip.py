@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.errors import LarderError
-from sharding.model import Shard
+from sharding.model import WRITE_GATE, Shard
 from sharding.moving import late
 from sharding.moving.drain import drain, snapshot_of
 from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relation
@@ -27,7 +27,6 @@ BUDGET_SECONDS = 0.15
 _LONG_SECONDS = 0.05
 _PATIENCE = 600.0
 _MANY = 5_000  # changed rows with which a try is given up at once
-_GATE = 19450  # advisory lock class of the write gate
 
 
 class TooLongError(Exception):
@@ -130,7 +129,7 @@ def _once(
             cursor.execute("set local idle_in_transaction_session_timeout = %s", (int(CAP_SECONDS * 1000),))
         # Lost in a crash, it is done again: what was noted here is given up after the new shard has been flushed.
         into.execute("set local synchronous_commit = off")
-        now, noted, keys = late.close_and_read(here, from_, business, _GATE)
+        now, noted, keys = late.close_and_read(here, from_, business, WRITE_GATE)
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
         if now != streams:
             raise LarderError(f"a stream came about on {from_.name} just now", "you", "larder business moves")
@@ -232,7 +231,7 @@ def _wait_for_long_writers(source: Connection, business: int, give_up: float) ->
                 "select virtualtransaction, pid from pg_locks where locktype = 'advisory' and granted"
                 " and database = (select oid from pg_database where datname = current_database())"
                 " and classid = %s and objid = %s and objsubid = 2",
-                (_GATE, business),
+                (WRITE_GATE, business),
             )
             holders = dict(cursor.fetchall())
         known = known & holders.keys() if known else set(holders)
@@ -292,7 +291,7 @@ def _close_there(cutover: Connection, business: int) -> bool:
     driver that stops meanwhile loses the session, and with it the snapshot."""
     with cutover, cutover.cursor() as cursor:
         cursor.execute("set idle_session_timeout = %s", (int(CAP_SECONDS * 1000),))
-        cursor.execute("select pg_advisory_lock(%s, %s)", (_GATE, business))
+        cursor.execute("select pg_advisory_lock(%s, %s)", (WRITE_GATE, business))
     return True
 
 

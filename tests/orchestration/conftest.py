@@ -7,10 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psycopg2
 import pytest
 from pytest_httpserver import HTTPServer
 
+from ingestion.registry import discover
+from orchestration.manifest import load_manifest
+from orchestration.python_model import python_models
+from orchestration.specs import Graph, build_graph
 from orchestration.transform import Transform
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
@@ -128,3 +133,19 @@ def shop(
     monkeypatch.setenv("LARDER_INTEGRATIONS_PATH", str(shop_project / "integrations"))
     yield open_shop(tmp_path, shop_project, httpserver, settings, make_shard, register)
     httpserver.clear()
+
+
+@pytest.fixture
+def graph(shop: Shop) -> Graph:
+    """The graph of the made-up vendor and its models."""
+    transform = shop.installation.transform
+    manifest = load_manifest(transform.project_dir, transform.work_dir)
+    return build_graph({"acme": discover()["acme"]}, manifest, python_models())
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster's storage as an installation has it: SQLite."""
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+        yield made

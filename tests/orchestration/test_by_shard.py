@@ -21,13 +21,10 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from ingestion.registry import discover
 from orchestration.by_shard import JOB, by_shard, celery_config, cycle_by_shard
 from orchestration.installation import Larder
 from orchestration.keys import raw_key
-from orchestration.manifest import load_manifest
-from orchestration.python_model import python_models
-from orchestration.specs import Graph, build_graph
+from orchestration.specs import Graph
 from sharding.settings import Settings
 from tests.orchestration.shop import Shop
 
@@ -57,14 +54,6 @@ defs = dg.Definitions(
     jobs=[by_shard(graph, settings).job], resources={"larder": Larder(at, within=settings.shard_deadline)}
 )
 """  # orchestration.definitions for the made-up vendor's project
-
-
-@pytest.fixture
-def graph(shop: Shop) -> Graph:
-    """The graph of the made-up vendor and its models."""
-    transform = shop.installation.transform
-    manifest = load_manifest(transform.project_dir, transform.work_dir)
-    return build_graph({"acme": discover()["acme"]}, manifest, python_models())
 
 
 @pytest.fixture

@@ -27,22 +27,6 @@ SALES = dg.AssetKey(["marts", "sum_sales_day"])
 FACT = dg.AssetKey(["marts", "fct_sale"])
 
 
-@pytest.fixture
-def graph(shop: Shop) -> Graph:
-    """The graph of the made-up vendor and its models."""
-    transform = shop.installation.transform
-    manifest = load_manifest(transform.project_dir, transform.work_dir)
-    return build_graph({"acme": discover()["acme"]}, manifest, python_models())
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """Dagster's storage as an installation has it: SQLite."""
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
-        yield made
-
-
 def run(shop: Shop, graph: Graph, instance: dg.DagsterInstance, job: str = "cycle", **more: Any) -> Any:
     """Run a job as the schedule would: without a partition."""
     instance.add_dynamic_partitions(str(shards.name), ["shard_1", "shard_2"])

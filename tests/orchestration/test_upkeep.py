@@ -38,7 +38,7 @@ from orchestration.upkeep import (
     spare_blocks,
 )  # fmt: skip
 from orchestration.upkeep_jobs import ASSETS, keep_shard, quiet_hours, restores_today, upkeep_job
-from reconcile.reader import StreamRules, fold, retired_blocks, stored_blocks
+from reconcile.reader import StreamRules, fold, stored
 from sharding.backup.keep import Policy
 from sharding.errors import LarderError
 from sharding.settings import Settings, get_settings
@@ -90,7 +90,7 @@ def folded(shop: Shop) -> Any:
     url = shop.installation.store.url
     business = shop.installation.catalogue.business("cafe").id
     rules = StreamRules.of(yaml.safe_load(INTEGRATION)["streams"][0])
-    return {key: seen.payload["total"] for key, seen in fold(url, stored_blocks(url, business), rules).current.items()}
+    return {key: seen.payload["total"] for key, seen in fold(url, stored(url, business).blocks, rules).current.items()}
 
 
 def test_only_what_nothing_needs_is_given_up_also_by_a_run_that_is_killed(
@@ -119,7 +119,7 @@ def test_only_what_nothing_needs_is_given_up_also_by_a_run_that_is_killed(
     assert {one.block_id for one in blocks(shop)} == {one.block_id for one in everything} - {first.block_id}
     assert folded(shop) == before == {"a": "3.60", "b": "4.00"}
     business = at.catalogue.business("cafe").id
-    assert retired_blocks(at.store.url, business) == {str(first.block_id): first.records}
+    assert stored(at.store.url, business).given_up == {str(first.block_id): first.records}
     assert not at.store.fs.exists(at.store.path(first.data_path))
     with closing(index.connect(at.catalogue.dsn)) as conn:
         assert list(check_index(conn, at.store)) == []  # nothing is called lost

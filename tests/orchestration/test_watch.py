@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import psycopg2
-import pytest
 
-from ingestion.registry import discover
 from orchestration.cycle import run_cycle
 from orchestration.installation import Larder
 from orchestration.keys import vendor_key
-from orchestration.manifest import load_manifest
-from orchestration.python_model import python_models
-from orchestration.specs import Graph, build_graph
+from orchestration.specs import Graph
 from orchestration.watch import AGAIN, FRESH, QUICK, READERS, news, readers_asset, watch_checks, watch_sensor
 from tests.orchestration.shop import Shop
 
 ACME = vendor_key("acme")
-
-
-@pytest.fixture
-def graph(shop: Shop) -> Graph:
-    transform = shop.installation.transform
-    manifest = load_manifest(transform.project_dir, transform.work_dir)
-    return build_graph({"acme": discover()["acme"]}, manifest, python_models())
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
-        yield made
 
 
 def tick(shop: Shop, graph: Graph, cursor: str | None = None) -> tuple[dict[str, dg.AssetCheckEvaluation], str | None]:

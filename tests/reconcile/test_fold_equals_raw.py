@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconcile.compare import ledger_problems, quarantined_places, raw_differences
-from reconcile.reader import StreamRules, fold, stored_blocks
+from reconcile.reader import StreamRules, fold, stored
 from sharding.ids import make_id
 from tests.ingestion.raw_model import ITEMS, ORDERS, SPEND, Depot, Sample, depot
 from tests.ingestion.test_load_order import samples
@@ -42,11 +42,11 @@ def test_the_fold_equals_raw(shared: Depot, blocks: list[Sample], cut: int) -> N
     ]
     for batch in (written[cut:], written[:cut]):  # the later ones first
         assert not shared.load(*batch).failures
-    stored = stored_blocks(shared.store.url, shared.business)
+    kept = stored(shared.store.url, shared.business).blocks
     with closing(psycopg2.connect(shared.shard.dsn)) as connection, connection.cursor() as cursor:
         for stream, rules in RULES.items():
             aside = quarantined_places(cursor, "raw", source_id, stream)
-            folded = fold(shared.store.url, [b for b in stored if b.stream == stream], rules, aside)
+            folded = fold(shared.store.url, [b for b in kept if b.stream == stream], rules, aside)
             table = f"raw_acme.{stream}_current"
             assert raw_differences(cursor, table, source_id, stream, folded, rules.volatile) == []
-        assert ledger_problems(cursor, "raw", source_id, {b.block_id: b.records for b in stored}) == []
+        assert ledger_problems(cursor, "raw", source_id, {b.block_id: b.records for b in kept}) == []

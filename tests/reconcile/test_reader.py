@@ -16,7 +16,7 @@ from reconcile.reader import (
     instant,
     key_of,
     parse,
-    stored_blocks,
+    stored,
     without,
 )
 from tests.reconcile.store import Store
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 def current(store: Store, rules: StreamRules, *set_aside: Place) -> dict[str, object]:
     """Key → the field `v` of what is current, over all blocks of the store."""
-    folded = fold(store.url, stored_blocks(store.url), rules, frozenset(set_aside))
+    folded = fold(store.url, stored(store.url).blocks, rules, frozenset(set_aside))
     return {key: seen.payload.get("v") for key, seen in folded.current.items()}
 
 
@@ -126,7 +126,7 @@ def test_days_outside_a_window_stay(store: Store) -> None:
 
 def test_records_without_a_key_are_counted_unless_set_aside(store: Store) -> None:
     store.put("a", ['{"v":1}', '{"id":true}', '{"id":"a"}'])
-    folded = fold(store.url, stored_blocks(store.url), RULES, frozenset([Place("a", 1, 0)]))
+    folded = fold(store.url, stored(store.url).blocks, RULES, frozenset([Place("a", 1, 0)]))
     assert (folded.lines, folded.keyless, list(folded.current)) == (3, 1, ["a"])
 
 
