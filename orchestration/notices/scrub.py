@@ -102,7 +102,8 @@ def scrub(text: str, names: Collection[str] = (), secrets: Collection[str] = ())
     text = _URL.sub(lambda found: hold(_address(found)), text)
     text = _EMAIL.sub(GONE, text)
     text = _IDENTIFIED.sub(lambda found: f"{found[1]} {hold(_identifier(found['name']))}", text)
-    text = _BRACKETS.sub(GONE, _QUOTED.sub(GONE, text))
+    while (less := _BRACKETS.sub(GONE, _QUOTED.sub(GONE, text))) != text:  # from the inner brackets to the outer
+        text = less
     text = _SAFE.sub(lambda found: hold(found[0]), text)
     text = _DIGITS.sub(GONE, text)
     first = _TOKEN.search(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration.notices.scrub import LONGEST, normal, scrub
@@ -88,6 +88,7 @@ def test_the_secrets_that_are_known_go_wherever_they_stand() -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=200))
+@example("<<")
 def test_any_text_ends_as_one_short_line_and_is_not_changed_again(said: str) -> None:
     left = scrub(said, NAMES)
     assert "\n" not in left and len(left) <= LONGEST
