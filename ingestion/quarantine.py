@@ -1,11 +1,12 @@
 """Records that could not be loaded: look at them, try them again with today's checks, or give them up with a reason."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
-from psycopg2.extras import RealDictCursor
+from psycopg2.extras import RealDictCursor, execute_values
 
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import ConfigError, DataError, LarderError
@@ -16,6 +17,42 @@ from ingestion.spec import IntegrationSpec
 
 _LIST = "larder quarantine list"
 FindManifest = Callable[[UUID], Manifest | None]
+Group = tuple[int, str, str]
+"""Records of a source's stream that were set aside for one reason: (source, stream, reason)."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many of a group are open, and the block of the newest. `ended`, where none is: what became of the last."""
+
+    group: Group
+    records: int
+    block: str | None = None
+    ended: Literal["healed", "given up", "another cause"] | None = None
+
+
+# Businesses that are on their way to another shard, or left a copy here, are told of where they are.
+_HERE = """
+inner join {keys}.route as r on r.business = {keys}.business_of(q.source_id) and r.state = 'active'
+"""
+_OPEN = f"""
+select q.source_id, q.stream, q.reason, count(*), (array_agg(q.block_id::text order by q.quarantine_id desc))[1]
+from {{raw}}.quarantine as q {_HERE}
+where q.state = 'open' and (%s or (q.source_id, q.stream) in (select * from unnest(%s::bigint[], %s::text[])))
+group by 1, 2, 3 order by 1, 2, 3
+"""
+_ENDED = f"""
+select q.source_id, q.stream, q.reason, last.state
+from (values %s) as q (source_id, stream, reason) {_HERE}
+left join lateral (
+    select was.state from {{raw}}.quarantine as was
+    where was.source_id = q.source_id and was.stream = q.stream and was.reason = q.reason
+    order by was.decided_at desc nulls last limit 1
+) as last on true
+"""
+_BECAME: Mapping[str | None, Literal["healed", "given up", "another cause"]] = {
+    "resolved": "healed", "discarded": "given up", None: "another cause",
+}  # fmt: skip
 
 
 def listed(
@@ -35,6 +72,24 @@ def listed(
             {"state": state, "all": source_ids is None, "sources": list(source_ids or []), "limit": limit},
         )
         return [dict(row) for row in cur.fetchall()]
+
+
+def standing(
+    shard_dsn: str, schemas: Mapping[str, str], known: Collection[Group] = (), *, whole: bool = True
+) -> list[Standing]:
+    """The open groups of a shard, and those of `known` that have no open record any more.
+
+    `whole=False` looks at the streams of `known` alone, by index.
+    """
+    names = {"raw": f'"{schemas["raw"]}"', "keys": f'"{schemas["keys"]}"'}
+    asked = sorted({(source_id, stream) for source_id, stream, _ in known})
+    with closing(connect(shard_dsn)) as conn, conn, conn.cursor() as cur:
+        cur.execute(_OPEN.format(**names), (whole, [one[0] for one in asked], [one[1] for one in asked]))
+        found = [Standing((source_id, stream, reason), n, block) for source_id, stream, reason, n, block in cur]
+        over = sorted(set(known) - {one.group for one in found})
+        rows = execute_values(cur, _ENDED.format(**names), over, "(%s::bigint, %s, %s)", fetch=True) if over else []
+        ended = [Standing((row[0], row[1], row[2]), 0, ended=_BECAME[row[3]]) for row in rows]
+    return found + ended
 
 
 def shown(shard_dsn: str, schemas: Mapping[str, str], quarantine_id: int) -> dict[str, Any]:

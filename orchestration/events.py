@@ -77,6 +77,22 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """Records of a source's stream that are in quarantine for one reason, told where that may have changed. `block` is
+    that of the newest; none any more: `ended` says what became of them."""
+
+    shard: str
+    business: str
+    source: str
+    integration: str
+    stream: str
+    reason: str
+    records: int
+    block: str | None = None
+    ended: str | None = None
+
+
+@dataclass(frozen=True)
 class ShardDone:
     """All that this cycle does on a shard is done."""
 
@@ -93,7 +109,7 @@ class StepCost:
     cpu_seconds: float
 
 
-Event = Extracted | Loaded | ShardBuild | ShardDone | StepCost
+Event = Extracted | Loaded | SetAside | ShardBuild | ShardDone | StepCost
 
 
 @dataclass(frozen=True)

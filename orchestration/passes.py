@@ -24,10 +24,11 @@ from ingestion.lanes import lane_of, next_pass
 from ingestion.limits import Until
 from ingestion.manifest import Manifest
 from ingestion.registry import discover
-from orchestration.events import Event, Extracted, Failure, ShardDone, StepCost
+from orchestration.events import Event, Extracted, Failure, SetAside, ShardDone, StepCost
 from orchestration.inbox import Inbox
 from orchestration.loading import not_loaded
 from orchestration.mark import code_fingerprint
+from orchestration.notices import state as notices
 from orchestration.reading import Reading, Told
 from orchestration.shard_pass import Pass, PassResult
 from orchestration.transform import ShardBuild, hold, open_shard, target_of
@@ -35,6 +36,7 @@ from orchestration.workers import Progress, Workers
 from sharding.model import Shard, Source
 
 if TYPE_CHECKING:
+    from ingestion.quarantine import Standing
     from orchestration.cycle import Installation, Scope
 
 GATHER = 15.0  # seconds that a first block waits for others of its shard: a build costs a second whatever it builds
@@ -111,6 +113,7 @@ class Passes:
         try:
             with workers, closing(index.connect(self._at.catalogue.dsn)) as control:
                 self._sources = self._in_scope()
+                self._set_aside = notices.set_aside(control)
                 for source in self._reading.sources if self._reading else ():
                     if source.shard in self._states:
                         self._states[source.shard].reading.add(source.id)
@@ -218,7 +221,7 @@ class Passes:
             job = Pass(
                 target_of(state.shard), state.shard, tuple(state.taken), {i: self._sources[i] for i in ids},
                 (store.url, store.remote.url if store.remote else ""), self._at.catalogue.dsn, choice,
-                self._code, self._now, read, self._builds,
+                self._code, self._now, read, self._builds, self._set_aside.get(state.shard.name, ()),
             )  # fmt: skip
             state.began = time.monotonic()
             left = self._until.left
@@ -292,12 +295,24 @@ class Passes:
                 self._building(*value)
         elif kind == "loaded":
             yield value
+        elif kind == "quarantine":
+            yield from self._quarantine(job.shard, value)
         else:
             result = value if kind == "done" else job.failed(value, time.monotonic() - (state.began or 0.0))
             if isinstance(result.build, ShardBuild) and result.build.result is not None:
                 changed = {n.name for n in result.build.result.models if n.kind == "model" and n.changed}
                 state.untested = set() if job.choice.tests else state.untested | changed
             yield from self._ended(state, result)
+
+    def _quarantine(self, shard: Shard, found: Sequence[Standing]) -> Iterator[Event]:
+        """Of all sources of the shard: what changed there is told once, whatever the scope."""
+        ids = sorted({one.group[0] for one in found})
+        sources = {source.id: source for source in self._at.catalogue.sources_of(ids)}
+        for one in found:
+            source_id, stream, reason = one.group
+            if (of := sources.get(source_id)) is not None:
+                yield SetAside(shard.name, of.business_name, of.label, of.integration, stream, reason, one.records,
+                               one.block, one.ended)  # fmt: skip
 
     def _ended(self, state: _State, result: PassResult) -> Iterator[Event]:
         now = time.monotonic()

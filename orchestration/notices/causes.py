@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestration.events import Event, Extracted, Failure, Loaded
-from orchestration.notices.classes import Class, class_of_text
+from orchestration.events import Event, Extracted, Failure, Loaded, SetAside
+from orchestration.notices.classes import SET_ASIDE, Class, class_of_text
 from orchestration.notices.scrub import normal, scrub
 from orchestration.results import GOOD, NodeResult
 from orchestration.transform import NOTHING_NEW, ShardBuild
 
-Step = Literal["extract", "load", "shard", "model", "test", "fresh", "slow", "reconcile", "run"]
+Step = Literal["extract", "load", "quarantine", "shard", "model", "test", "fresh", "slow", "reconcile", "run"]
 
 
 OUTSIDE = "larder cycle"  # in place of a job's name
@@ -28,7 +28,7 @@ class Cause:
     """A failure as it was met once. `said` is the error's text as it came; `names` may stand in it.
 
     `subject`: the vendor, model, test or job. `who`: a source (`business/name`), a shard, a business or a job; `part`:
-    the source's stream. `command` shows or reproduces it.
+    the source's stream. `command` shows or reproduces it. Of records that were set aside: `reason`, and how many.
     """
 
     step: Step
@@ -40,6 +40,8 @@ class Cause:
     part: str = ""
     names: frozenset[str] = frozenset()
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    reason: str = ""
+    records: int | None = None
 
     @property
     def text(self) -> str:
@@ -53,6 +55,8 @@ class Cause:
         match self.kind, self.step:
             case "database down", _:
                 parts = ()
+            case _, "quarantine":
+                parts = (self.step, self.subject, self.part, self.reason)
             case "vendor down", _:
                 parts = (self.subject,)
             case "capacity", _:
@@ -66,11 +70,13 @@ class Cause:
 
 @dataclass(frozen=True)
 class Well:
-    """What was seen working: shards, (shard, model or test), and (step, who) of what is looked at as a whole."""
+    """What was seen working: shards, (shard, model or test), and (step, who) of what is looked at as a whole. `gone`:
+    causes of which nothing is left, and what became of them."""
 
     shards: frozenset[str] = frozenset()
     nodes: frozenset[tuple[str, str]] = frozenset()
     others: frozenset[tuple[Step, str]] = frozenset()
+    gone: tuple[tuple[Cause, str], ...] = ()
 
 
 @dataclass
@@ -82,6 +88,7 @@ class Heard:
     shards: set[str] = field(default_factory=set)
     nodes: set[tuple[str, str]] = field(default_factory=set)
     wrong: set[tuple[str, str]] = field(default_factory=set)
+    set_aside: dict[tuple[str, str, str], SetAside] = field(default_factory=dict)  # by source, stream and reason
     dead: set[str] = field(default_factory=set)  # shards that failed as a whole
 
     def hear(self, event: Event) -> None:
@@ -92,6 +99,8 @@ class Heard:
             case Loaded(waits=False):
                 self.newest[event.shard] = (*reversed(event.blocks), *self.newest.get(event.shard, ()))[:20]
                 self.shards.add(event.shard)
+            case SetAside():
+                self.set_aside[event.source, event.stream, event.reason] = event
             case ShardBuild():
                 self._hear_build(event)
 
@@ -112,10 +121,11 @@ class Heard:
                 self.nodes.discard(key)
                 self.wrong.add(key)
 
-    @property
-    def well(self) -> Well:
-        """What worked at last."""
-        return Well(frozenset(self.shards - self.dead), frozenset(self.nodes))
+    def well(self, titles: Mapping[str, str]) -> Well:
+        """What worked at last. `titles` as for `causes`."""
+        over = [event for event in self.set_aside.values() if event.ended]
+        gone = tuple((of_quarantine(event, titles), event.ended or "") for event in over)
+        return Well(frozenset(self.shards - self.dead), frozenset(self.nodes), gone=gone)
 
     def causes(self, titles: Mapping[str, str]) -> list[Cause]:
         """The causes, each as often as it was met. `titles`: what vendors are called, by integration."""
@@ -128,7 +138,7 @@ class Heard:
                     found.append(_of_load(event, titles.get(event.integration, event.integration)))
                 case ShardBuild():
                     found += self._of_build(event)
-        return found
+        return found + [of_quarantine(event, titles) for event in self.set_aside.values() if not event.ended]
 
     def _of_build(self, build: ShardBuild) -> list[Cause]:
         nodes = [n for n in build.result.failed if (build.shard, n.name) in self.wrong] if build.result else []
@@ -178,6 +188,16 @@ def _of_load(event: Loaded, title: str) -> Cause:
         return _of_shard(event.shard, kind, said, event.failure.next_command, names)
     command = f"larder reproduce {event.blocks[0]} --load-only"
     return Cause("load", kind, title, event.source, said, command, event.stream, names)
+
+
+def of_quarantine(event: SetAside, titles: Mapping[str, str]) -> Cause:
+    """Records that were set aside for one reason, of which nothing is told but that and how many."""
+    kind, said = SET_ASIDE[event.reason]
+    command = f"larder reproduce {event.block} --load-only" if event.block else ""
+    title = titles.get(event.integration, event.integration)
+    return Cause(
+        "quarantine", kind, title, event.source, said, command, event.stream, reason=event.reason, records=event.records
+    )
 
 
 def _of_shard(shard: str, kind: Class, said: str, command: str, names: frozenset[str] = frozenset()) -> Cause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from ingestion.errors import LarderError as IngestionError
@@ -10,10 +11,10 @@ from ingestion.errors import OutageError, ShapeError, ThrottledError
 from sharding.errors import LarderError as ShardingError
 
 Class = Literal[
-    "vendor down", "credentials", "settings", "changed shape", "our bug", "capacity", "database down", "data", "late",
-    "slow",
+    "vendor down", "credentials", "settings", "changed shape", "vendor data", "our bug", "capacity", "database down",
+    "data", "late", "slow",
 ]  # fmt: skip
-OWN: frozenset[str] = frozenset({"credentials", "settings", "database down", "data", "late", "slow"})
+OWN: frozenset[str] = frozenset({"credentials", "settings", "vendor data", "database down", "data", "late", "slow"})
 """Classes whose cause each of the affected has for itself: one that joins later is told too."""
 
 MEANING: dict[str, str] = {
@@ -21,6 +22,7 @@ MEANING: dict[str, str] = {
     "credentials": "the vendor refuses them, or they are not there; their owner's turn",
     "settings": "settings of the source or of this installation; whoever runs it",
     "changed shape": "the vendor answers in another shape than is known; the integration has to follow",
+    "vendor data": "records that cannot be right, or that no database takes; the vendor's turn, or the file's owner's",
     "our bug": "Larder's own fault, or that of a model",
     "capacity": "too little room, memory, connections, requests or time",
     "database down": "a shard's database does not answer; it is tried again in each cycle",
@@ -28,6 +30,19 @@ MEANING: dict[str, str] = {
     "late": "newer data was promised by now",
     "slow": "requests take longer than expected",
 }
+
+SET_ASIDE: Mapping[str, tuple[Class, str]] = {
+    "not_json": ("vendor data", "records that cannot be read: they are broken json"),
+    "not_jsonb": ("vendor data", "records with a text or number that no database takes"),
+    "not_object": ("changed shape", "records that are no json object"),
+    "no_key": ("changed shape", "records without a value at their natural key"),
+    "key_too_long": ("vendor data", "records whose natural key is too long"),
+    "bad_modified": ("changed shape", "records whose time of change cannot be read"),
+    "modified_in_future": ("vendor data", "records that were changed in the future, by what they say"),
+    "unknown_currency": ("vendor data", "records in a currency that there is not"),
+    "bad_row": ("vendor data", "rows that the mapping refuses"),
+}
+"""Why a record is set aside: the class of that, and what is said of it. `ingestion.checks.Reason` has the reasons."""
 
 _BY_TURN: dict[str, Class] = {
     "vendor": "vendor down", "credentials": "credentials", "data": "data", "config": "settings", "you": "settings",

@@ -14,12 +14,13 @@ Row = Mapping[str, Any]
 Told = tuple[Row, Sequence[Row]]  # a cause, and whom it affects
 
 _STEPS = {
-    "extract": "extract", "load": "load", "shard": "shard", "model": "model", "test": "data test", "fresh": "freshness",
-    "slow": "requests", "reconcile": "reconciliation", "run": "Dagster run",
+    "extract": "extract", "load": "load", "quarantine": "quarantine", "shard": "shard", "model": "model",
+    "test": "data test", "fresh": "freshness", "slow": "requests", "reconcile": "reconciliation", "run": "Dagster run",
 }  # fmt: skip
 _OF = {
     "extract": "source",
     "load": "source",
+    "quarantine": "source",
     "fresh": "source",
     "slow": "reader",
     "reconcile": "business",
@@ -49,6 +50,8 @@ def headline(notice: Row, affected: Sequence[Row]) -> str:
             return f"{notice['subject']} refuses credentials of {whom}"
         case "extract" | "load" as step, kind:
             return f"{step} of {notice['subject']} fails for {whom} ({kind})"
+        case "quarantine", kind:
+            return f"{_records(affected)} of {notice['subject']} set aside, for {whom} ({kind})"
         case "shard", kind:
             return f"{whom} fails ({kind})"
         case "model" | "test", _:
@@ -83,10 +86,13 @@ def _failed(notice: Row, affected: Sequence[Row], link: Callable[[str | None], s
         ("what", f"{_STEPS[notice['step']]}: {notice['subject'] or affected[0]['who']}"
                  + (f", {_several(parts)}" if parts else "")),
         ("for whom", _list([_named(row) for row in affected])),
-        ("cause", notice["cause"] or "it did not say"),
+        ("records", f"{_records(affected)} in quarantine; what stood beside them is loaded"
+                    if notice["reason"] else ""),
+        ("cause", (notice["cause"] or "it did not say") + (f" ({notice['reason']})" if notice["reason"] else "")),
         ("class", f"{notice['class']}: {MEANING[notice['class']]}"),
         ("since", f"{_moment(notice['first_seen'])}, met by {notice['seen']} {_plural('cycle', notice['seen'])}"),
         ("reproduce", notice["command"]),
+        *(_looks(affected) if notice["reason"] else ()),
         ("run", link(notice["run_id"])),
         ("all of it", f"larder notices show {notice['notice']}"),
     ]  # fmt: skip
@@ -95,13 +101,26 @@ def _failed(notice: Row, affected: Sequence[Row], link: Callable[[str | None], s
     )
 
 
+def _looks(affected: Sequence[Row]) -> list[tuple[str, str]]:
+    """How records that were set aside are looked at, and what can be done with them."""
+    of = f" --source {affected[0]['who']}" if len(affected) == 1 else ""
+    ways = [f"after a fix here: larder quarantine retry{of}",
+            "sent anew by the vendor, or wrong for good: larder quarantine discard ID --reason WHY"]  # fmt: skip
+    return [("look", f"larder quarantine list{of}"), ("then", "\n".join(ways))]
+
+
+def _records(affected: Sequence[Row]) -> str:
+    number = sum(row["records"] or 0 for row in affected)
+    return f"{number:,} {_plural('record', number)}"
+
+
 def _healed(notice: Row, affected: Sequence[Row]) -> str:
     ends: dict[str, list[str]] = {}
     for row in affected:
         ends.setdefault(row["ended"] or "healed", []).append(_named(row))
     said = {
         "healed": "well again", "another cause": "fails otherwise now", "paused": "paused",
-        "closed": "closed by a person",
+        "closed": "closed by a person", "given up": "given up by a person",
     }  # fmt: skip
     lines = [
         ("was", notice["cause"]),

@@ -13,28 +13,29 @@ from orchestration.notices.causes import Cause, Step, Well
 KEPT_DAYS = 90  # of what is over
 
 _MEET = """
-insert into control.notices as n (fingerprint, step, class, subject, cause, command, run_id)
-values (%(fingerprint)s, %(step)s, %(class)s, %(subject)s, %(cause)s, %(command)s, %(run)s)
+insert into control.notices as n (fingerprint, step, class, subject, cause, command, run_id, reason)
+values (%(fingerprint)s, %(step)s, %(class)s, %(subject)s, %(cause)s, %(command)s, %(run)s, %(reason)s)
 on conflict (fingerprint) where healed_at is null do update
 set last_seen = clock_timestamp(), seen = n.seen + 1, run_id = coalesce(excluded.run_id, n.run_id)
 returning notice
 """
 _AFFECT = """
-insert into control.notice_affected as a (notice, who, part, source_id)
-select v.notice, v.who, v.part, s.source_id
-from (values %s) as v (notice, who, part)
+insert into control.notice_affected as a (notice, who, part, source_id, records)
+select v.notice, v.who, v.part, s.source_id, v.records
+from (values %s) as v (notice, who, part, records)
 left join control.businesses as b on b.name = split_part(v.who, '/', 1)
 left join control.sources as s on s.business = b.business and s.name = split_part(v.who, '/', 2)
 order by 1, 2, 3
 on conflict (notice, who, part) do update
-set last_seen = clock_timestamp(), ended_at = null, ended = null, source_id = excluded.source_id
+set last_seen = clock_timestamp(), ended_at = null, ended = null, source_id = excluded.source_id,
+    records = excluded.records
 """
-# Whoever fails for another reason now is no longer affected by the one before.
+# Whoever fails for another reason now is no longer affected by the one before; of records each reason has its own.
 _MOVED = """
 update control.notice_affected as a set ended_at = clock_timestamp(), ended = 'another cause'
 from control.notices as n
 where n.notice = a.notice and n.step = %(step)s and n.healed_at is null and a.ended_at is null
-    and n.notice <> %(notice)s and (a.who, a.part) in (select * from unnest(%(who)s, %(part)s))
+    and n.reason is null and n.notice <> %(notice)s and (a.who, a.part) in (select * from unnest(%(who)s, %(part)s))
     and (%(step)s not in ('model', 'test', 'reconcile', 'fresh') or n.subject = %(subject)s)
 """
 _SOURCES_HEALED = """
@@ -68,6 +69,12 @@ from control.notices as n, (values %s) as v (step, subject, who)
 where n.notice = a.notice and n.healed_at is null and a.ended_at is null
     and n.step = v.step and a.who = v.who and (v.subject is null or n.subject = v.subject)
 """
+_GONE = """
+update control.notice_affected as a set ended_at = clock_timestamp(), ended = v.ended
+from control.notices as n, (values %s) as v (fingerprint, who, part, ended)
+where n.notice = a.notice and n.fingerprint = v.fingerprint and n.healed_at is null
+    and a.who = v.who and a.part = v.part and a.ended_at is null
+"""
 _OVER = """
 update control.notices as n set healed_at = clock_timestamp()
 where n.healed_at is null
@@ -85,12 +92,13 @@ def meet(conn: Connection, causes: Sequence[Cause], run_id: str | None = None) -
             first = met[0]
             values = {
                 "fingerprint": fingerprint, "step": first.step, "class": first.kind, "subject": first.subject,
-                "cause": first.text, "command": first.command, "run": run_id,
+                "cause": first.text, "command": first.command, "run": run_id, "reason": first.reason or None,
             }  # fmt: skip
             cur.execute(_MEET, values)
             [(notice,)] = cur.fetchall()
-            affected = sorted({(cause.who, cause.part) for cause in met})
-            execute_values(cur, _AFFECT, [(notice, *each) for each in affected])
+            affected = {(cause.who, cause.part): cause.records for cause in met}
+            rows = [(notice, *each, records) for each, records in sorted(affected.items())]
+            execute_values(cur, _AFFECT, rows, "(%s, %s, %s, %s::bigint)")
             who, part = [each[0] for each in affected], [each[1] for each in affected]
             cur.execute(_MOVED, {**values, "notice": notice, "who": who, "part": part})
 
@@ -109,6 +117,9 @@ def heal(conn: Connection, well: Well | None = None) -> None:
         cur.execute(_BLOCKS_HEALED)
         if rows:
             execute_values(cur, _WELL, rows, "(%s, %s::text, %s)")
+        if well.gone:
+            gone = [(cause.fingerprint, cause.who, cause.part, ended) for cause, ended in well.gone]
+            execute_values(cur, _GONE, gone)
         cur.execute(_OVER)
 
 
@@ -137,6 +148,21 @@ def now_only(conn: Connection, step: Step, causes: Sequence[Cause], run_id: str 
             rows,
         )
         cur.execute(_OVER)
+
+
+def set_aside(conn: Connection) -> dict[str, tuple[tuple[int, str, str], ...]]:
+    """Shard → the (source, stream, reason) of whose records in quarantine somebody was told, and that are not over."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "select b.shard, a.source_id, a.part, n.reason from control.notices as n"
+            " inner join control.notice_affected as a using (notice)"
+            " inner join control.sources as s using (source_id) inner join control.businesses as b using (business)"
+            " where n.reason is not null and n.healed_at is null and a.ended_at is null order by 1, 2, 3, 4"
+        )
+        found: dict[str, tuple[tuple[int, str, str], ...]] = {}
+        for shard, *group in cur.fetchall():
+            found[shard] = (*found.get(shard, ()), (group[0], group[1], group[2]))
+        return found
 
 
 def failing(conn: Connection) -> set[str]:
@@ -212,7 +238,7 @@ def affected_by(cur: RealDictCursor, notice: int) -> list[Mapping[str, Any]]:
         " from control.businesses"
         " where shard in (select who from control.notice_affected where notice = %(notice)s) group by shard)"
         " select a.who, array_agg(a.part order by a.part) filter (where a.part <> '') as parts,"
-        " min(a.first_seen) as first_seen, max(a.last_seen) as last_seen,"
+        " min(a.first_seen) as first_seen, max(a.last_seen) as last_seen, sum(a.records)::bigint as records,"
         " case when bool_and(a.ended_at is not null) then max(a.ended_at) end as ended_at,"
         " case when bool_and(a.ended_at is not null) then min(a.ended) end as ended,"
         " bool_or(a.queued_at is not null) as told, min(s.business) as business,"

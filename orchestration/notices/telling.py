@@ -70,8 +70,8 @@ def tell(
 ) -> None:
     """Tell what a cycle came to; `error` is what ended it."""
     job = run.job if run else OUTSIDE
-    causes = heard.causes({name: spec.title for name, spec in discover().items()})
-    well = heard.well
+    titles = {name: spec.title for name, spec in discover().items()}
+    causes, well = heard.causes(titles), heard.well(titles)
     if error is not None:
         causes.append(cause_of_run(job, error))
     else:
