@@ -3,66 +3,30 @@
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import psycopg2
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from bench.copies import USUAL, locked_copy, parallel_copy
+from bench.town import BUSINESS, FACTS, NEIGHBOUR, SALES, Town
 from sharding import instances
-from sharding.catalogue import Catalogue
 from sharding.model import Shard
-from sharding.moving.copying import CHUNK_ROWS, Chunk, connect, plan_chunks
-from sharding.moving.indexes import MEMORY
+from sharding.moving.copying import connect
 from sharding.moving.journal import moves, steps
-from sharding.moving.layout import MovedTable, moved_tables
 from sharding.moving.mover import Mover
-from sharding.moving.pipe import transfer
-from sharding.provision import provision_control, provision_shard
 from sharding.router import Router
 from sharding.settings import Settings
 
-BUSINESS, NEIGHBOUR = 7, 8
-_COPY = "copy of "
-SALES = """
-with drawn as (select keys.reserve({business}, {n} * 2) as first),
-numbered as (select n, first + n as version, first + {n} + n as sale from drawn, generate_series(0, {n} - 1) as n),
-versions as (
-    insert into raw_till.orders (version_id, source_id, natural_key, operation, modified_at, observed_at, block_id,
-        generation, ordinal, hash, payload)
-    select version, {source}, '{prefix}' || n, 'U', now(), now(), gen_random_uuid(), 1, n, gen_random_uuid(),
-        jsonb_build_object('id', n, 'total', n * 0.25, 'lines', jsonb_build_array(repeat('tea ', 60), md5(n::text)))
-    from numbered
-),
-heads as (
-    insert into raw.head (source_id, stream, natural_key, version_id, hash, modified_at, observed_at, block_id,
-        ordinal, generation, last_seen_at)
-    select {source}, 'orders', '{prefix}' || n, version, gen_random_uuid(), now(), now(), gen_random_uuid(), n, 1, now()
-    from numbered
-)
-insert into keys.sale (id, parent_id, source_id, natural_key)
-select sale, {source}, {source}, '{prefix}' || n from numbered
+_SOLD = 5  # sales in a write beside the flips
+_BUILD = """
+create temporary table built as
+select source_id, payload ->> 'total' as total, count(*) as sales, max(payload ->> 'ticket_name') as ticket
+from raw_till.orders group by 1, 2 order by 3
 """
-
-
-@dataclass(frozen=True)
-class Bulk:
-    """How a bulk phase is run. `wal`: max_wal_size of the new shard's server."""
-
-    workers: int = 2
-    chunk_rows: int = CHUNK_ROWS
-    memory: str = MEMORY
-    makers: int = 0
-    synchronous: bool = False
-    wal: str = "2GB"
-
-
-USUAL = Bulk()
 TRIED = (
     USUAL,
     replace(USUAL, synchronous=True),
@@ -77,53 +41,73 @@ TRIED = (
 
 
 @dataclass(frozen=True)
-class Moves:
-    """Seconds of each way to bring the rows over, and what a flip cost the writers."""
+class Flips:
+    """How long writes waited in each flip, how many tries one took at most, and what writers saw."""
 
-    rows: int
-    megabytes: float
-    ours_copy: float
-    best_copy: float
-    ours_to_flip: float
-    locked_copy: float
-    ours_shared: float
-    best_shared: float
     pauses_ms: tuple[float, ...]
     tries: int
     longest_write_ms: float
     writes: int
 
+    def at(self, part: float) -> float:
+        """The pause which that part of the flips did not exceed."""
+        return sorted(self.pauses_ms)[min(len(self.pauses_ms) - 1, int(len(self.pauses_ms) * part))]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Seconds of each way to bring the rows over, and what a flip cost the writers."""
+
+    rows: int
+    facts: int
+    megabytes: float
+    ours_copy: float
+    best_copy: float
+    ours_compare: float
+    ours_to_flip: float
+    locked_copy: float
+    ours_shared: float
+    best_shared: float
+    quiet: Flips
+    beside_builds: Flips
+
 
 def measure_moves(home: Path, rows: int, flips: int) -> Moves:
-    """Copy `rows` sales (three rows each) in three ways, then let a small business change shards under writes.
+    """Bring a business with `rows` sales over in three ways, then let a small one change shards under writes.
 
     The first way leads to a shard of the business's own; the one back, as a second move, to one where others live.
     """
     settings = Settings(home=home, control_dsn=None)
     try:
-        town = _Town(settings, rows)
-        best, locked = town.parallel_copy(town.old, town.new, shared=False), town.locked_copy()
+        town = Town(settings, rows)
+        best, locked = parallel_copy(town, town.old, town.new, shared=False), locked_copy(town)
+        town.settle()
         moved = town.mover(BUSINESS).move("new")
         [flipped] = [at for at, step, _ in steps(town.catalogue, moved.id) if step == "flipped"]
-        to_flip = (flipped - moved.started_at).total_seconds()
         town.mover(BUSINESS).finish()
         town.tidy_up(town.old)
-        best_shared = town.parallel_copy(town.new, town.old, shared=True)
+        best_shared = parallel_copy(town, town.new, town.old, shared=True)
+        town.settle()
         back = town.mover(BUSINESS).move("old")
-        pauses, tries, longest, writes = town.flips(flips)
+        town.mover(BUSINESS).finish()
+        town.settle()
+        quiet = _flips(town, flips)
+        with _building(town.old), _building(town.new):
+            beside_builds = _flips(town, flips)
+        copied, compared = town.told(moved.id, "copied"), town.told(moved.id, "verified")
         return Moves(
-            town.copied(moved.id)["rows"],
-            town.megabytes,
-            town.copied(moved.id)["seconds"],
-            best,
-            to_flip,
-            locked,
-            town.copied(back.id)["seconds"],
-            best_shared,
-            tuple(pauses),
-            tries,
-            longest,
-            writes,
+            rows=copied["rows"],
+            facts=rows * FACTS,
+            megabytes=town.megabytes,
+            ours_copy=copied["seconds"],
+            best_copy=best,
+            ours_compare=compared["seconds"],
+            ours_to_flip=(flipped - moved.started_at).total_seconds(),
+            locked_copy=locked,
+            ours_shared=town.told(back.id, "copied")["seconds"],
+            best_shared=best_shared,
+            quiet=quiet,
+            beside_builds=beside_builds,
         )
     finally:
         for name in instances.known(settings):
@@ -134,15 +118,14 @@ def search(home: Path, rows: int) -> list[dict[str, object]]:
     """Copy the same rows with each setting of `TRIED`, into tables that are dropped again, as a table."""
     settings = Settings(home=home, control_dsn=None)
     try:
-        town = _Town(settings, rows)
+        town = Town(settings, rows)
         found = []
         for bulk in TRIED:
             with closing(psycopg2.connect(town.new.dsn)) as conn, conn.cursor() as cursor:
                 conn.autocommit = True
                 cursor.execute("alter system set max_wal_size = %s", (bulk.wal,))
                 cursor.execute("select pg_reload_conf()")
-                cursor.execute("checkpoint")
-            seconds = town.parallel_copy(town.old, town.new, shared=False, bulk=bulk)
+            seconds = parallel_copy(town, town.old, town.new, shared=False, bulk=bulk)
             found.append({**asdict(bulk), "seconds": round(seconds, 2)})
         return found
     finally:
@@ -150,198 +133,84 @@ def search(home: Path, rows: int) -> list[dict[str, object]]:
             instances.remove(name, settings)
 
 
-class _Town:
-    def __init__(self, settings: Settings, rows: int) -> None:
-        control = instances.start("control", settings)
-        self.catalogue = Catalogue(provision_control(control, settings), settings.home)
-        for name in ("old", "new"):
-            self.catalogue.add_instance(instances.start(name, settings))
-            provision_shard(self.catalogue.add_shard(name, name, name))
-        self.old, self.new = self.catalogue.shard("old"), self.catalogue.shard("new")
-        self.sources = {}
-        for business, name, count in ((BUSINESS, "chain", rows), (NEIGHBOUR, "cafe", 2_000)):
-            self.catalogue.add_business(name, name, "old", business=business)
-            self.sources[business] = self.catalogue.add_source(name, "till", "till", {}).id
-            with _on(self.old) as conn, conn.cursor() as cursor:
-                cursor.execute("select raw.ensure_stream('till', 'orders', array[]::text[])")
-                cursor.execute(self.sales(business, count, "s"))
-        with _on(self.old) as conn, conn.cursor() as cursor:
-            cursor.execute("select pg_total_relation_size('raw_till.orders') / 1e6")
-            [(megabytes,)] = cursor.fetchall()
-        self.megabytes = float(megabytes)
-        with _on(self.new) as conn, conn.cursor() as cursor:
-            cursor.execute("select raw.ensure_stream('till', 'orders', array[]::text[])")
-
-    def sales(self, business: int, count: int, prefix: str) -> str:
-        return SALES.format(business=business, source=self.sources[business], n=count, prefix=prefix)
-
-    def mover(self, business: int) -> Mover:
-        return Mover(self.catalogue, business, lambda shard: None)
-
-    def tables(self) -> list[MovedTable]:
-        with _on(self.old) as conn:
-            return [t for t in moved_tables(conn, self.old) if t.name in ("raw_till.orders", "raw.head", "keys.sale")]
-
-    def copied(self, move_id: int) -> Mapping[str, Any]:
-        """What the journal of a move says of its copy."""
-        [found] = [detail for _, step, detail in steps(self.catalogue, move_id) if step == "copied"]
-        return found
-
-    def tidy_up(self, shard: Shard) -> None:
-        """Vacuum what was deleted."""
-        with closing(connect(shard)) as conn, conn.cursor() as cursor:
-            conn.autocommit = True
-            for table in self.tables():
-                cursor.execute(sql.SQL("vacuum analyze {}").format(table.at(shard)))
-
-    def parallel_copy(self, from_: Shard, to: Shard, *, shared: bool, bulk: Bulk = USUAL) -> float:
-        """The peer: binary COPY of ranges of keys over two connections, nothing journaled and nothing captured, commits
-        that do not wait. Into tables without an index, which are made afterwards, also two at a time; where others
-        live (`shared`) into tables with their rows and indexes."""
-        tables = self.tables()
-        with _on(to) as target, target.cursor() as cursor:
-            for table in tables:
-                like = sql.SQL("create table {} (like {} including {})").format(
-                    _copy_of(table), table.at(to), sql.SQL("all" if shared else "defaults")
-                )
-                cursor.execute(like)
-                if shared:
-                    cursor.execute(
-                        sql.SQL("insert into {} ({columns}) select {columns} from {}").format(
-                            _copy_of(table), table.at(to), columns=table.column_list
-                        )
-                    )
-        began = time.monotonic()
-        with closing(connect(from_)) as source:
-            chunks = [c for table in tables for c in plan_chunks(source, from_, BUSINESS, table, bulk.chunk_rows)]
-        with ThreadPoolExecutor(bulk.workers) as pool:
-            list(pool.map(lambda chunk: self._copy(from_, to, chunk, bulk), chunks))
-            if not shared:
-                list(pool.map(lambda index: self._index(to, bulk, *index), self._indexes(to)))
-            list(pool.map(lambda table: self._analyze(to, table), tables))
-        taken = time.monotonic() - began
-        self._drop(to)
-        return taken
-
-    def _copy(self, from_: Shard, to: Shard, chunk: Chunk, bulk: Bulk) -> None:
-        with _on(from_) as source, _on(to) as target, target.cursor() as cursor:
-            cursor.execute(f"set local synchronous_commit = {'on' if bulk.synchronous else 'off'}")
-            query = sql.SQL("select {} from {} where {}").format(
-                chunk.table.column_list,
-                chunk.table.at(from_),
-                chunk.table.between(BUSINESS, chunk.low, chunk.high),
-            )
-            transfer(source, cursor, query, sql.SQL("{} ({})").format(_copy_of(chunk.table), chunk.table.column_list))
-
-    def _indexes(self, to: Shard) -> list[tuple[str, str]]:
-        with _on(to) as conn, conn.cursor() as cursor:
-            cursor.execute(
-                "select schemaname || '.' || tablename, indexdef from pg_indexes"
-                " where schemaname || '.' || tablename = any(%s)",
-                ([table.name for table in self.tables()],),
-            )
-            return cursor.fetchall()
-
-    def _index(self, to: Shard, bulk: Bulk, name: str, definition: str) -> None:
-        what, _, using = definition.partition(" USING ")
-        with _on(to) as conn, conn.cursor() as cursor:
-            cursor.execute(f"set local maintenance_work_mem = '{bulk.memory}'")
-            cursor.execute(f"set local max_parallel_maintenance_workers = {bulk.makers}")
-            cursor.execute(
-                sql.SQL("create {} on {} using " + using).format(
-                    sql.SQL("unique index" if "UNIQUE" in what else "index"), _copy_of(name)
-                )
-            )
-
-    def _analyze(self, to: Shard, table: MovedTable) -> None:
-        with _on(to) as conn, conn.cursor() as cursor:
-            cursor.execute(sql.SQL("analyze {}").format(_copy_of(table)))
-
-    def locked_copy(self) -> float:
-        """The plain way: writers locked out, one table after the other into live indexes."""
-        began = time.monotonic()
-        for table in self.tables():
-            with _on(self.old) as source, _on(self.new) as target, target.cursor() as cursor:
-                copy = _copy_of(table)
-                with source.cursor() as lock:
-                    lock.execute(sql.SQL("lock table {} in share mode").format(table.at(self.old)))
-                cursor.execute(sql.SQL("create table {} (like {} including all)").format(copy, table.at(self.new)))
-                self._transfer(source, cursor, table, copy)
-        taken = time.monotonic() - began
-        self._drop(self.new)
-        return taken
-
-    def _transfer(self, source: Connection, cursor: object, table: MovedTable, copy: sql.Identifier) -> None:
-        query = sql.SQL("select {} from {} where {}").format(
-            table.column_list, table.at(self.old), table.rows_of(BUSINESS)
-        )
-        transfer(source, cursor, query, sql.SQL("{} ({})").format(copy, table.column_list))  # type: ignore[arg-type]
-
-    def _drop(self, shard: Shard) -> None:
-        with _on(shard) as conn, conn.cursor() as cursor:
-            for table in self.tables():
-                cursor.execute(sql.SQL("drop table {}").format(_copy_of(table)))
-
-    def flips(self, count: int) -> tuple[list[float], int, float, int]:
-        """The small business goes and comes back while two writers write some 200 rows a second of it."""
-        stop, waits, failures = threading.Event(), list[float](), list[BaseException]()
-        writers = [threading.Thread(target=self._write, args=(name, stop, waits, failures)) for name in "xy"]
+def _flips(town: Town, count: int) -> Flips:
+    """The small business goes and comes back while two writers write some 500 rows a second of it."""
+    stop, waits, failures = threading.Event(), list[float](), list[BaseException]()
+    writers = [
+        threading.Thread(target=_write, args=(town, f"{name}{time.time_ns()}", stop, waits, failures)) for name in "xy"
+    ]
+    for writer in writers:
+        writer.start()
+    found: list[tuple[float, int]] = []
+    try:
+        for _ in range(count // 2):
+            for act, step in ((lambda m: m.move("new"), "flipped"), (lambda m: m.roll_back(), "returned")):
+                found.append(_flip(town, act, step))
+    finally:
+        stop.set()
         for writer in writers:
-            writer.start()
-        found: list[tuple[float, int]] = []
+            writer.join()
+    if failures:
+        raise failures[0]
+    return Flips(tuple(ms for ms, _ in found), max(tries for _, tries in found), max(waits) * 1000, len(waits))
+
+
+def _flip(town: Town, act: Callable[[Mover], object], step: str) -> tuple[float, int]:
+    act(town.mover(NEIGHBOUR))
+    detail = town.told(moves(town.catalogue, NEIGHBOUR)[0].id, step)
+    return float(detail["milliseconds"]), int(detail["tries"])
+
+
+def _write(town: Town, name: str, stop: threading.Event, waits: list[float], failures: list[BaseException]) -> None:
+    router, number = Router(town.catalogue), 0
+    while not stop.is_set():
+        number += 1
+        values = town.sales(NEIGHBOUR, _SOLD, f"{name}-{number}-")
+
+        def sell(conn: Connection, values: dict[str, object] = values) -> None:
+            with conn.cursor() as cursor:
+                cursor.execute("select keys.write_gate(%s)", (NEIGHBOUR,))
+                cursor.execute(SALES, values)
+
+        began = time.monotonic()
         try:
-            for _ in range(count // 2):
-                for act, step in ((lambda m: m.move("new"), "flipped"), (lambda m: m.roll_back(), "returned")):
-                    found.append(self._flip(act, step))
-        finally:
-            stop.set()
-            for writer in writers:
-                writer.join()
-        if failures:
-            raise failures[0]
-        return [ms for ms, _ in found], max(tries for _, tries in found), max(waits) * 1000, len(waits)
-
-    def _flip(self, act: Callable[[Mover], object], step: str) -> tuple[float, int]:
-        act(self.mover(NEIGHBOUR))
-        newest = moves(self.catalogue, NEIGHBOUR)[0]
-        [detail] = [detail for _, name, detail in steps(self.catalogue, newest.id) if name == step]
-        return float(detail["milliseconds"]), int(detail["tries"])
-
-    def _write(self, name: str, stop: threading.Event, waits: list[float], failures: list[BaseException]) -> None:
-        router, number = Router(self.catalogue), 0
-        while not stop.is_set():
-            number += 1
-            statement = self.sales(NEIGHBOUR, 10, f"{name}{number}-")
-
-            def sell(conn: Connection, statement: str = statement) -> None:
-                with conn.cursor() as cursor:
-                    cursor.execute("select keys.write_gate(%s)", (NEIGHBOUR,))
-                    cursor.execute(statement)
-
-            began = time.monotonic()
-            try:
-                router.run(NEIGHBOUR, sell)
-            except Exception as error:  # noqa: BLE001  # raised where the writers are waited for
-                failures.append(error)
-                return
-            waits.append(time.monotonic() - began)
-            stop.wait(0.1)
-
-
-def _copy_of(table: MovedTable | str) -> sql.Identifier:
-    return sql.Identifier("keys", _COPY + (table if isinstance(table, str) else table.name))
+            router.run(NEIGHBOUR, sell)
+        except Exception as error:  # noqa: BLE001  # raised where the writers are waited for
+            failures.append(error)
+            return
+        waits.append(time.monotonic() - began)
+        stop.wait(0.1)
 
 
 @contextmanager
-def _on(shard: Shard) -> Iterator[Connection]:
-    with closing(connect(shard)) as conn, conn:
-        yield conn
+def _building(shard: Shard) -> Iterator[None]:
+    """One large table after the other is made of a shard's records meanwhile, as models are."""
+    stop, failures = threading.Event(), list[BaseException]()
+
+    def build() -> None:
+        with closing(connect(shard)) as conn:
+            try:
+                while not stop.is_set():
+                    with conn, conn.cursor() as cursor:
+                        cursor.execute(_BUILD)
+                        cursor.execute("drop table built")
+            except psycopg2.Error as error:
+                if not stop.is_set():
+                    failures.append(error)
+
+    builder = threading.Thread(target=build)
+    builder.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        builder.join()
+    if failures:
+        raise failures[0]
 
 
 def rows(measured: Moves) -> Sequence[dict[str, object]]:
     """As a table."""
-    pauses = sorted(measured.pauses_ms)
-    p99 = pauses[min(len(pauses) - 1, int(len(pauses) * 0.99))]
     return [
         _row("copy, as the move does it: s", measured.ours_copy, ""),
         _row("binary COPY of ranges side by side, indexes afterwards: s", measured.best_copy, ""),
@@ -350,12 +219,23 @@ def rows(measured: Moves) -> Sequence[dict[str, object]]:
         _row("two binary COPYs into live indexes: s", measured.best_shared, ""),
         _row("ratio where others live", measured.best_shared / measured.ours_shared, "≥ 0.9"),
         _row("plan to flip, every row compared: s", measured.ours_to_flip, "< locked COPY"),
-        _row("one COPY at a time under lock, live indexes: s", measured.locked_copy, ""),
-        _row(f"writes wait, p50 of {len(pauses)} flips: ms", statistics.median(pauses), "≤ 5"),
-        _row("writes wait, p99: ms", p99, "≤ 25"),
-        _row("writes wait, longest: ms", pauses[-1], "≤ 250"),
-        _row("tries of a flip, most", measured.tries, ""),
-        _row(f"a write as its writer sees it, longest of {measured.writes:,}: ms", measured.longest_write_ms, ""),
+        _row("of it every row compared: s", measured.ours_compare, ""),
+        _row(
+            "the same tables locked, one binary COPY into live indexes, nothing compared: s", measured.locked_copy, ""
+        ),
+        *_rows_of("", measured.quiet, "≤ 5", "≤ 25"),
+        *_rows_of(" beside builds", measured.beside_builds, "", "≤ 150"),
+    ]
+
+
+def _rows_of(when: str, flips: Flips, middle: str, most: str) -> list[dict[str, object]]:
+    return [
+        _row(f"writes wait{when}, p50 of {len(flips.pauses_ms)} flips: ms", statistics.median(flips.pauses_ms), middle),
+        *(_row(f"writes wait{when}, p{part}: ms", flips.at(part / 100), "") for part in (75, 90)),
+        _row(f"writes wait{when}, p99: ms", flips.at(0.99), most),
+        _row(f"writes wait{when}, longest: ms", max(flips.pauses_ms), "≤ 250"),
+        _row(f"tries of a flip{when}, most", flips.tries, ""),
+        _row(f"a write{when} as its writer sees it, longest of {flips.writes:,}: ms", flips.longest_write_ms, ""),
     ]
 
 
