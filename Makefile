@@ -40,7 +40,7 @@ bench: $(STAMP)  ## loads, the whole way, and summaries kept three ways; each be
 
 faults: $(STAMP)  ## what is done to Larder on purpose, all of it (an hour); writes docs/faults.md
 	@rm -f target/faults.json
-	@FAULTS_RESULTS=target/faults.json $(BIN)/pytest -m 'fault or faults' -n 2 --dist loadgroup --no-loadscope-reorder; ended=$$?; \
+	@FAULTS_RESULTS=target/faults.json $(BIN)/pytest -m 'fault or faults' -n 2 --dist loadfile --no-loadscope-reorder; ended=$$?; \
 	$(BIN)/python -m tests.faults.page --write; exit $$ended
 
 rounds: $(STAMP)  ## what is random (nightly): 1,000 rounds of changes against changed_facets, new examples for properties

@@ -78,8 +78,12 @@ def probe(context: dg.ScheduleEvaluationContext, at: Installation) -> dict[str, 
 
 def still_running(instance: dg.DagsterInstance, at: Installation, now: float | None = None) -> list[str]:
     """Ids of the cycles that run. One whose process is gone (killed, or the machine was restarted) is called failed:
-    what it had at work is the next one's. `now`: Unix time."""
+    what it had at work is the next one's. One that its tick made and did not begin (the daemon was killed between the
+    two, and did not come back for that tick) is called cancelled. `now`: Unix time."""
     running = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], job_name="cycle")):
+        if (now or time.time()) - record.create_timestamp.timestamp() > BEGINNING:
+            instance.report_run_canceled(record.dagster_run, "nobody began it; a later tick does its work")
     for record in instance.get_run_records(dg.RunsFilter(statuses=BUSY, job_name="cycle")):
         run = record.dagster_run
         old = (now or time.time()) - (record.start_time or time.time()) > BEGINNING

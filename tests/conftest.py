@@ -20,12 +20,12 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.provision import create_database, provision_control, provision_shard
 from sharding.settings import Settings, get_settings
-from tests.faults.record import figure, note_rows, pytest_configure
+from tests.faults.record import figure, note_rows, pytest_configure, pytest_runtest_call
 
 if TYPE_CHECKING:
     from orchestration.dbt_worker import DbtProject
 
-__all__ = ["figure", "pytest_configure"]  # what tests of faults report
+__all__ = ["figure", "pytest_configure", "pytest_runtest_call"]  # what tests of faults report
 
 TESTS = Path(__file__).parent
 LONG = ("integration", "facets", "conformance", "cli", "orchestration", "sharding")

@@ -17,6 +17,7 @@ from sharding.settings import project_root
 from tests.conformance import page, scenario, vendors
 from tests.conformance.checks import CHECKS
 from tests.conformance.conftest import Suite
+from tests.faults.record import Figure
 
 every_vendor = pytest.mark.parametrize("vendor", vendors.names())
 
@@ -75,9 +76,10 @@ def test_again(played: scenario.Played) -> None:
 
 @pytest.mark.fault(1)
 @every_vendor
-def test_killed(played: scenario.Played) -> None:
+def test_killed(played: scenario.Played, figure: Figure) -> None:
     assert played.kills >= 3 and no_errors(played, "killed")
     assert played.killed == played.first
+    figure("kills", played.kills)
 
 
 @pytest.mark.fault(12)
@@ -142,7 +144,7 @@ def test_exact(suite: Suite, vendor: str, played: scenario.Played) -> None:
 
 @pytest.mark.fault(19)
 @every_vendor
-def test_drift(suite: Suite, vendor: str, played: scenario.Played) -> None:
+def test_drift(suite: Suite, vendor: str, played: scenario.Played, figure: Figure) -> None:
     assert played.drifted
     noted = set(
         suite.rows(
@@ -153,6 +155,7 @@ def test_drift(suite: Suite, vendor: str, played: scenario.Played) -> None:
     )
     for stream, (key, missing, retyped) in played.drifted.items():
         assert key in suite.raw(vendor, "changed")[stream]
+        figure("fields told of", len({field for of, field, _ in noted if of == stream}))
         if not played.first.get(stream):
             continue  # nothing is known that it could differ from
         assert {(stream, "larder_new", "new"), (stream, retyped, "retyped")} <= noted

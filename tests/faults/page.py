@@ -38,13 +38,16 @@ def text(results: Mapping[str, Result]) -> str:
         "",
         "Seconds are rounded up to whole ones, memory to 10 MB.",
         "",
-        "| # | fault | injection | expected | tests | figures | result |",
-        "|--:|---|---|---|--:|---|---|",
+        "| # | fault | injection | expected | tests | to the cent | figures | result |",
+        "|--:|---|---|---|--:|--:|---|---|",
     ]
     notes: list[str] = []
     for row in ROWS:
         mine = {test: result for test, result in sorted(results.items()) if row.number in result["rows"]}
-        lines.append(f"{_static(row)} {len(mine)} | {_figures(mine.values())} | {_verdict(mine.values())} |")
+        lines.append(
+            f"{_static(row)} {len(mine)} | {_compared(mine.values())} | {_figures(mine.values())} |"
+            f" {_verdict(mine.values())} |"
+        )
         notes += _notes(row, mine)
     where = ["", "## Where they are", ""]
     stand = files()
@@ -66,6 +69,11 @@ def files() -> dict[int, list[str]]:
 
 def _static(row: Row) -> str:
     return f"| {row.number} | {row.fault} | {row.injection} | {row.expected} |"
+
+
+def _compared(results: Iterable[Result]) -> int:
+    """The tests that passed and compared all the way."""
+    return sum(result["outcome"] == "passed" and result["compared"] > 0 for result in results)
 
 
 def _figures(results: Iterable[Result]) -> str:

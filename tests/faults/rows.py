@@ -19,8 +19,10 @@ class Row:
 
 
 ALWAYS = (
-    "Where data was on its way, a test ends with one more cycle that nobody disturbs, and then what the vendor, the "
-    "blocks, raw, facts and summaries say is equal to the cent: nothing is lost, nothing is there twice."
+    "The column *to the cent* counts the tests that, after a cycle that nobody disturbs, hold the vendor's books, the "
+    "blocks, raw, facts and summaries beside each other and find them equal to the cent: nothing is lost, nothing is "
+    "there twice. The tests count that themselves. A row's other tests look at one step of the way on its own (an "
+    "extract, a load, a migration, a copy of a block) and compare what that step reads with what it writes."
 )
 
 ROWS = (
@@ -40,8 +42,10 @@ ROWS = (
     Row(
         3,
         "the daemon restarts",
-        "A real `dagster-daemon` is killed while a tick is at work, and started again.",
-        "No tick is lost, none has two runs.",
+        "A real `dagster-daemon` is killed as soon as a tick has its run, and started again: at once, and when later "
+        "ticks fell due meanwhile.",
+        "No tick has two runs. The latest that fell due is done at the start and does the work of those before it; a "
+        "run that nobody began is called cancelled.",
     ),
     Row(4, "a cancelled run", "A run is ended while its workers are at their shards.",
         "Workers end, leases and slots are free at once, the next cycle does what is left."),

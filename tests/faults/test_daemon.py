@@ -15,13 +15,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
+from orchestration.jobs import BEGINNING, still_running
 from tests.faults.dagster_world import environment, new_home, tell_time
 from tests.faults.record import Figure
 from tests.faults.world import World
 from tests.orchestration.test_by_shard import until
 
-TICK = "dagster/scheduled_execution_time"
+TICK = SCHEDULED_EXECUTION_TIME_TAG
 
 
 @pytest.fixture
@@ -98,8 +100,10 @@ def test_a_daemon_killed_at_a_tick_and_between_ticks(
 
             until(all_is_done, 400)
             figure("to heal", time.time() - began, "s", "max")
+        assert still_running(instance, world.shop.installation, time.time() + 2 * BEGINNING) == []
+        assert {run.status for run in instance.get_runs()} <= set(ended), "a run that is neither at work nor ended"
         ticks = Counter(run.tags[TICK] for run in instance.get_runs() if TICK in run.tags)
-    assert ticks and set(ticks.values()) == {1}, ticks
+    assert len(ticks) > kills and set(ticks.values()) == {1}, ticks
     world.quiet()
     for business in ("cafe", "diner"):
         assert world.aside(lambda business=business: world.cycle(business)) == 0, world.said  # type: ignore[misc]

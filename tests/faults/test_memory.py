@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ import zstandard
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
+from ingestion import index
 from ingestion.http import MAX_PAGE
 from sharding.model import Shard
 from tests.faults.record import Figure
+from tests.faults.test_postgres import healed
+from tests.faults.test_stores import extract
+from tests.faults.world import World
 from tests.ingestion.conftest import SALES, Shop, make_spec
 from tests.ingestion.conftest import shop as shop
 from tests.ingestion.raw_model import SPECS, START, depot
@@ -55,6 +60,7 @@ def test_a_big_block(make_shard: Callable[..., Shard], tmp_path: Path, size: int
     ]
     assert loaded["peak"] - loaded["before"] < MOST, f"{(loaded['peak'] - loaded['before']) // MB} MB"
     figure("block", size / MB, "MB", "max")
+    figure("peak of writing it", written["peak"] / MB, "MB", "max")
     figure("peak of its load", loaded["peak"] / MB, "MB", "max")
 
 
@@ -81,7 +87,25 @@ def test_a_block_that_is_a_bomb(
     assert [f.block_ids for f in done.failures] == [(manifest.block_id,)]
     assert {key for _, key in raw.current("orders")} == {"b"}
     figure("bomb", size / MB, "MB", "max")
-    figure("peak of reading it", found["peak"] / MB, "MB", "max")
+    figure("peak of refusing it", found["peak"] / MB, "MB", "max")
+
+
+@pytest.mark.faults
+@pytest.mark.fault(25)
+def test_a_bomb_in_the_place_of_a_block(world: World, figure: Figure) -> None:
+    """Extracted, and replaced before it is loaded: it is named and waits; with its own bytes again, it loads."""
+    world.trade(6700)
+    assert extract(world) == 0, world.said
+    with closing(index.connect(world.catalogue.dsn)) as conn:
+        [block] = index.pending(conn)
+    file = Path(world.shop.installation.store.path(block.data_path))
+    was = file.read_bytes()
+    bomb(file, b"{}\n", GB)
+    assert world.aside(world.cycle) == 1
+    assert f"block {block.block_id} is damaged" in world.said, world.said
+    file.write_bytes(was)
+    figure("to heal", healed(world), "s", "max")
+    figure("bomb", GB / MB, "MB", "max")
 
 
 def bomb(file: Path, piece: bytes, size: int) -> None:
@@ -107,4 +131,4 @@ def test_an_answer_that_is_a_bomb(shop: Shop, httpserver: HTTPServer, figure: Fi
     assert found["errors"] and "more than 256 MB" in found["errors"][0], found["errors"]
     assert found["peak"] - found["before"] < MAX_PAGE + 100 * MB, f"{(found['peak'] - found['before']) // MB} MB"
     assert shop.files() == []
-    figure("peak of reading it", found["peak"] / MB, "MB", "max")
+    figure("peak of refusing an answer", found["peak"] / MB, "MB", "max")

@@ -17,6 +17,8 @@ from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from tests.conftest import Server
 from tests.faults.record import Figure
+from tests.faults.test_postgres import healed
+from tests.faults.world import World
 from tests.ingestion.conftest import make_spec
 from tests.ingestion.raw_model import Depot, depot
 
@@ -169,3 +171,14 @@ def test_names_in_an_integration_become_identifiers_only_if_they_can(raw: Depot,
     play()
     assert {row for row in tables(raw) if row not in before and not str(row[1]).isidentifier()} == set()
     figure("identifiers refused", counted[1])
+
+
+@pytest.mark.faults
+@pytest.mark.fault(26)
+def test_keys_of_sales_all_the_way(world: World, figure: Figure) -> None:
+    """Whatever a sale is called, it is in the facts under that name and in the summary with its amount."""
+    keys = [name for name in NASTY if name.strip() and len(name) < 500 and not unstorable(name)]
+    for key in keys:
+        world.sell(key, "1.23", note=key)
+    figure("to heal", healed(world), "s", "max")
+    figure("keys of sales", len(keys))

@@ -43,6 +43,7 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.settings import Settings, get_settings
 from tests.conftest import Server
+from tests.faults.record import compared
 from tests.faults.steps import At, die, watch
 from tests.orchestration.shop import Shop, open_shop, write_project
 
@@ -312,6 +313,7 @@ class World:
         )
         assert blocks == different
         self._nothing_is_left(business)
+        compared(business)
 
     def _nothing_is_left(self, business: str) -> None:
         """Neither files that no manifest commits, nor intents, nor blocks that wait."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingestion.drift import Drift, Fields, Shape
+from tests.faults.record import Figure
 
 
 def fields(*records: dict[str, Any]) -> Fields:
@@ -38,16 +39,18 @@ def test_what_stays_is_no_drift() -> None:
 
 
 @pytest.mark.fault(19)
-def test_new_missing_and_retyped() -> None:
+def test_new_missing_and_retyped(figure: Figure) -> None:
     known = fields(*[ORDER] * 9)
     changed = {"id": "a", "total": "1.50", "note": None, "tax": {"rate": 7}, "lines": [{"sku": "x"}]}
-    assert known.changes(fields(changed)) == [
+    told = known.changes(fields(changed))
+    assert told == [
         Drift("tax", "new", None, "object"),
         Drift("total", "retyped", "number", "text"),
         Drift("lines[].qty", "missing", "number", "in 0 of 1"),
     ]
     after = known.merged(fields(changed))
     assert after.changes(fields(changed)) == []
+    figure("fields told of", len(told))
 
 
 def test_a_field_that_is_rare_is_not_missing() -> None:

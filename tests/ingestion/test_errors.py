@@ -15,6 +15,7 @@ from ingestion.extract import Options, extract_all, worst
 from ingestion.index import connect, lock_stream
 from ingestion.registry import load_spec
 from ingestion.run import StreamResult
+from tests.faults.record import Figure
 from tests.ingestion.conftest import ITEMS, SALES, Shop, make_spec
 
 GOOD = {"data": [{"id": 1}]}
@@ -212,7 +213,7 @@ def test_a_next_page_on_another_host_gets_no_credentials(shop: Shop, vendor: HTT
 
 
 @pytest.mark.fault(15)
-def test_an_expired_page_cursor_restarts_the_window(shop: Shop, vendor: HTTPServer) -> None:
+def test_an_expired_page_cursor_restarts_the_window(shop: Shop, vendor: HTTPServer, figure: Figure) -> None:
     pages = iter(
         [
             Response('{"data":[{"id":1}],"next":"a"}'),
@@ -228,10 +229,11 @@ def test_an_expired_page_cursor_restarts_the_window(shop: Shop, vendor: HTTPServ
     )
     (result,) = shop.extract(shop.source(base_url=vendor.url_for("")), spec)
     assert result.records == 2 and shop.records() == [b'{"id":1}', b'{"id":2}'] and len(shop.files()) == 2
+    figure("records", result.records)
 
 
 @pytest.mark.fault(16)
-def test_a_login_is_renewed_when_its_token_is_refused(shop: Shop, vendor: HTTPServer) -> None:
+def test_a_login_is_renewed_when_its_token_is_refused(shop: Shop, vendor: HTTPServer, figure: Figure) -> None:
     tokens = iter(["old", "new"])
     vendor.expect_request("/login", json={"key": "s3cret/+", "kind": "machine"}).respond_with_handler(
         lambda _: Response(json.dumps({"token": {"value": next(tokens), "seconds": 600}}))
@@ -244,7 +246,8 @@ def test_a_login_is_renewed_when_its_token_is_refused(shop: Shop, vendor: HTTPSe
     auth = {"type": "login", "path": "/login", "secrets": {"key": "token"}, "fields": {"kind": "machine"}}
     auth |= {"token": "token.value", "expires_in": "token.seconds"}
     (result,) = shop.extract(shop.source(base_url=vendor.url_for("")), make_spec(ITEMS, auth=auth))
-    assert result.outcome == "block"
+    assert result.outcome == "block" and next(tokens, None) is None
+    figure("tokens refused", 1)
 
 
 @pytest.mark.fault(30)
@@ -266,7 +269,9 @@ def test_no_secret_in_blocks_logs_or_errors(shop: Shop, vendor: HTTPServer) -> N
 
 
 @pytest.mark.fault(15)
-def test_a_record_changed_while_numbered_pages_are_read_is_not_lost(shop: Shop, vendor: HTTPServer) -> None:
+def test_a_record_changed_while_numbered_pages_are_read_is_not_lost(
+    shop: Shop, vendor: HTTPServer, figure: Figure
+) -> None:
     sales = [f"a{number}" for number in range(10)]
     asked: list[int] = []
 
@@ -284,14 +289,18 @@ def test_a_record_changed_while_numbered_pages_are_read_is_not_lost(shop: Shop, 
     found = [json.loads(record)["id"] for record in shop.records()]
     assert asked[-3:] == [3, 2, 1] and set(found) >= {f"a{number}" for number in range(10)} - {"a1"}
     assert len(found) == len(set(found))
+    figure("pages", len(asked))
+    figure("records", len(found))
 
 
 @pytest.mark.fault(10)
-def test_a_busy_stream_is_left_alone(shop: Shop, vendor: HTTPServer) -> None:
+def test_a_busy_stream_is_left_alone(shop: Shop, vendor: HTTPServer, figure: Figure) -> None:
     source, other = shop.source(base_url=vendor.url_for("")), connect(shop.dsn)
     assert lock_stream(other, source.source_id, "items")
-    assert [result.outcome for result in shop.extract(source, make_spec(ITEMS))] == ["busy"]
+    outcomes = [result.outcome for result in shop.extract(source, make_spec(ITEMS))]
     other.close()
+    assert outcomes == ["busy"]
+    figure("extracts refused", len(outcomes))
 
 
 @pytest.mark.fault(10)

@@ -11,6 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from ingestion.blocks import MANIFEST_SUFFIX
+from tests.faults.record import Figure
 from tests.ingestion.conftest import ITEMS, SALES, Shop, make_spec
 from tests.ingestion.killed_extract import STEPS
 from tests.ingestion.test_extract import Till, ids
@@ -21,7 +22,7 @@ SALES_THEN_ITEMS = make_spec(SALES, ITEMS)
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("occurrence", [1, 2])
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_extract(shop: Shop, vendor: HTTPServer, step: str, occurrence: int) -> None:
+def test_killed_extract(shop: Shop, vendor: HTTPServer, step: str, occurrence: int, figure: Figure) -> None:
     till = Till(vendor)
     for number in range(10):
         till.sell(f"a{number}", 600 - number // 2)
@@ -44,6 +45,7 @@ def test_killed_extract(shop: Shop, vendor: HTTPServer, step: str, occurrence: i
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+    figure("kills", 1)
 
     for manifest in shop.store.manifests():  # whatever is committed is whole
         assert len(list(shop.store.read(manifest))) == manifest.records

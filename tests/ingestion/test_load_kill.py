@@ -14,6 +14,7 @@ from ingestion.blocks import Manifest, Window
 from ingestion.outcome import LoadResult
 from sharding.ids import make_id
 from sharding.model import Shard
+from tests.faults.record import Figure
 from tests.ingestion.killed_load import STEPS
 from tests.ingestion.raw_model import Depot, Line, Sample, depot, expected
 
@@ -82,7 +83,7 @@ def killed(raw: Depot, manifests: list[Manifest], step: str | None, seconds: flo
 
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step: str) -> None:
+def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step: str, figure: Figure) -> None:
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)
     manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
@@ -92,22 +93,24 @@ def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step
     assert len(whole) == (step == "a business is published")
     assert not raw.load(*manifests).failures
     check(raw, blocks)
+    figure("kills", 1)
 
 
 @pytest.mark.fault(1)
-def test_killed_at_any_time(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
+def test_killed_at_any_time(make_shard: Callable[..., Shard], tmp_path: Path, figure: Figure) -> None:
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)
     manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
     for seconds in (0.02, 0.1, 0.2, 0.35, 0.5, 0.8):
         killed(raw, manifests, None, seconds)
+        figure("kills", 1)
         assert all(count == (4,) for count in raw.run("select count(*) from {raw}.loaded_blocks group by source_id"))
     assert not raw.load(*manifests).failures
     check(raw, blocks)
 
 
 @pytest.mark.fault(10)
-def test_loads_side_by_side(make_shard: Callable[..., Shard], tmp_path: Path) -> None:
+def test_loads_side_by_side(make_shard: Callable[..., Shard], tmp_path: Path, figure: Figure) -> None:
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)
     manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
@@ -126,3 +129,5 @@ def test_loads_side_by_side(make_shard: Callable[..., Shard], tmp_path: Path) ->
     assert [result.failures for result in results] == [[], [], []]
     assert sum(len(result.blocks) for result in results) == 8
     check(raw, blocks)
+    figure("loads side by side", len(results))
+    figure("blocks", len(manifests))

@@ -15,6 +15,7 @@ from werkzeug import Request, Response
 
 from ingestion.source import SourceRef
 from ingestion.times import parse_time
+from tests.faults.record import Figure
 from tests.ingestion.conftest import ITEMS, NOW, SALES, Shop, make_spec
 
 OAUTH = {"type": "oauth_refresh", "url": "https://acme.example/token"}
@@ -51,7 +52,9 @@ def test_a_secret_goes_where_the_vendor_wants_it(
 
 
 @pytest.mark.fault(16)
-def test_a_refresh_token_is_exchanged_and_a_refused_token_replaced(shop: Shop, vendor: HTTPServer) -> None:
+def test_a_refresh_token_is_exchanged_and_a_refused_token_replaced(
+    shop: Shop, vendor: HTTPServer, figure: Figure
+) -> None:
     issued: list[dict[str, str]] = []
 
     def token(request: Request) -> Response:
@@ -69,6 +72,7 @@ def test_a_refresh_token_is_exchanged_and_a_refused_token_replaced(shop: Shop, v
     (result,) = shop.extract(with_secrets(source, **secrets), make_spec(ITEMS, auth=OAUTH))
     assert (result.outcome, len(issued)) == ("block", 2)
     assert issued[0] == {"grant_type": "refresh_token", **secrets}
+    figure("tokens refused", len(issued) - 1)
 
 
 @pytest.mark.fault(16)

@@ -8,6 +8,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from tests.faults.record import Figure
 from tests.ingestion.conftest import NOW, SALES, Shop, make_spec
 
 
@@ -40,7 +41,7 @@ class SlowTill:
 
 @pytest.mark.fault(15)
 @pytest.mark.parametrize("seed", range(6))
-def test_every_lasting_state_is_extracted_once(shop: Shop, vendor: HTTPServer, seed: int) -> None:
+def test_every_lasting_state_is_extracted_once(shop: Shop, vendor: HTTPServer, seed: int, figure: Figure) -> None:
     chance = random.Random(seed)
     till, spec = SlowTill(vendor, shop), make_spec(SALES | {"ascending": seed % 2 == 0})
     source = shop.source(base_url=vendor.url_for(""))
@@ -58,6 +59,7 @@ def test_every_lasting_state_is_extracted_once(shop: Shop, vendor: HTTPServer, s
     records = shop.records()
     assert {record for _, record in till.sales.values()} <= set(records)
     assert len(records) == len(set(records))
+    figure("records", len(records))
 
 
 def test_what_does_not_count_as_a_change_is_not_extracted_again(shop: Shop, vendor: HTTPServer) -> None:

@@ -22,6 +22,7 @@ from ingestion.sandbox.http import FAULTS, Fault
 from sharding.credentials import write_secret
 from tests.cli.conftest import Ran
 from tests.conftest import Server, scratch
+from tests.faults.record import Figure
 from tests.integration.conftest import NOW, World, definition, new_world
 
 SINCE = "2024-04-01"
@@ -186,7 +187,7 @@ def spoiled(world: World, members: dict[str, Any]) -> None:
 
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("case", RECORDS)
-def test_a_bad_record_is_set_aside_and_its_neighbours_load(open_shop: Open, case: str) -> None:
+def test_a_bad_record_is_set_aside_and_its_neighbours_load(open_shop: Open, case: str, figure: Figure) -> None:
     members, reason, detail = RECORDS[case]
     world = open_shop()
     spoiled(world, members)
@@ -196,6 +197,7 @@ def test_a_bad_record_is_set_aside_and_its_neighbours_load(open_shop: Open, case
     ledger = "select records, versions, quarantined from {raw}.loaded_blocks where stream = 'orders'"
     ((records, versions, quarantined),) = world.rows("jaffle_shop", ledger)
     assert (quarantined, versions) == (1, records - 1) and records > 200
+    figure("records set aside", quarantined)
     ads_are_loaded(world)
 
     (row,) = world.larder("quarantine", "list", "--json").json

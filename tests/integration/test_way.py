@@ -24,6 +24,7 @@ from ingestion.sandbox.vendors.toast.visit import guid
 from sharding.dbt_profiles import profiles, write_profiles
 from sharding.ids import id_range
 from sharding.settings import project_root
+from tests.faults.record import compared
 from tests.integration.conftest import BUSINESSES, DEMO, NOW, SINCE, World
 
 KEYS = (
@@ -55,6 +56,7 @@ def reconciled(world: World) -> None:
     assert [line for result in ran.json for line in result["differences"]] == []
     assert ran.code == 0 and {result["business"] for result in ran.json} == set(DEMO)
     assert all(source["equal"] and source["amounts"] for result in ran.json for source in result["sources"])
+    compared("demo")
 
 
 def test_from_nothing_to_marts_that_equal_the_receipts(world: World) -> None:

@@ -26,6 +26,7 @@ from orchestration.installation import Larder
 from orchestration.keys import raw_key
 from orchestration.specs import Graph
 from sharding.settings import Settings
+from tests.faults.record import Figure
 from tests.orchestration.shop import Shop
 
 SALES = dg.AssetKey(["marts", "sum_sales_day"])
@@ -145,7 +146,9 @@ def started(*command: str, env: dict[str, str], cwd: Path, log: Path) -> Iterato
     not (find_spec("dagster_celery") and find_spec("redis") and shutil.which("redis-server")),
     reason="needs redis-server and the dependency group celery (uv sync --group celery)",
 )
-def test_a_killed_worker_s_shard_goes_to_the_other(shop: Shop, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_a_killed_worker_s_shard_goes_to_the_other(
+    shop: Shop, instance: dg.DagsterInstance, tmp_path: Path, figure: Figure
+) -> None:
     shop.now = datetime.now(UTC)  # processes of their own have no clock but the real one
     shop.sell("cafe", "a", "3.10")
     shop.sell("diner", "b", "7.25")
@@ -179,8 +182,9 @@ def test_a_killed_worker_s_shard_goes_to_the_other(shop: Shop, instance: dg.Dags
                 name,
             )
             log = tmp_path / f"{name}.log"
-            workers[name] = stack.enter_context(started(*celery, env=env, cwd=project, log=log))
-            until(lambda log=log: b" ready." in log.read_bytes())  # type: ignore[misc]
+            workers[name] = begun = stack.enter_context(started(*celery, env=env, cwd=project, log=log))
+            until(lambda log=log, begun=begun: b" ready." in log.read_bytes() or begun.poll() is not None)  # type: ignore[misc]
+            assert begun.poll() is None, log.read_text()[-3000:]
         held = stack.enter_context(closing(psycopg2.connect(shop.shards[1].dsn)))
         with held.cursor() as cursor:  # shard_2's load waits here
             cursor.execute(shop.shards[1].render("lock table {raw}.head in access exclusive mode"))
@@ -221,3 +225,4 @@ def test_a_killed_worker_s_shard_goes_to_the_other(shop: Shop, instance: dg.Dags
                 f"{total}00"
             ]
             assert shop.rows(number, "select count(*) from raw_acme.sales") == [(1,)]
+        figure("workers ended", 1)

@@ -6,6 +6,7 @@ import pytest
 
 from orchestration.cycle import run_cycle
 from sharding.migrate import MIGRATIONS
+from tests.faults.record import Figure
 from tests.orchestration.shop import Shop
 
 NEWEST = max(path.name[:4] for path in (MIGRATIONS / "shard").glob("*.sql"))
@@ -13,7 +14,7 @@ SUMS = "select net_sales::text from {marts}.sum_sales_day"
 
 
 @pytest.mark.fault(29)
-def test_a_shard_that_is_behind_is_refused_alone_and_loses_nothing(shop: Shop) -> None:
+def test_a_shard_that_is_behind_is_refused_alone_and_loses_nothing(shop: Shop, figure: Figure) -> None:
     shop.sell("cafe", "a", "3.10")
     shop.sell("diner", "b", "7.25")
     [(sha256,)] = shop.rows(1, f"delete from {{keys}}.schema_history where revision = '{NEWEST}' returning sha256")
@@ -29,3 +30,4 @@ def test_a_shard_that_is_behind_is_refused_alone_and_loses_nothing(shop: Shop) -
     shop.rows(1, f"insert into {{keys}}.schema_history (revision, sha256) values ('{NEWEST}', '{sha256}') returning 1")
     assert not run_cycle(shop.installation).failures  # its blocks were waiting
     assert shop.rows(1, SUMS) == [("7.2500",)]
+    figure("shards left out", sum(b.state == "failed" for b in report.builds))

@@ -29,6 +29,7 @@ from orchestration.standing import standings
 from orchestration.transform import ShardBuild
 from sharding.catalogue import Catalogue
 from sharding.model import Instance
+from tests.faults.record import Figure
 from tests.orchestration.shop import Shop
 
 
@@ -88,7 +89,7 @@ def dead(catalogue: Catalogue, name: str, port: int) -> None:
 
 @pytest.mark.fault(6)
 def test_dead_shards_and_vendors_delay_nobody(
-    shop: Shop, silent: int, dripping: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch
+    shop: Shop, silent: int, dripping: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     """A shard that refuses, one that never answers, a vendor that drips: the others' numbers are there long before."""
     monkeypatch.setattr(passes, "GATHER", 1.0)
@@ -118,6 +119,7 @@ def test_dead_shards_and_vendors_delay_nobody(
     loads = [m for m, e in seen if isinstance(e, Loaded) and e.business == "diner"]
     assert loads and loads[0] < slow, "nor did what the diner's other source gave"
     assert [e.failure.turn for _, e in seen if isinstance(e, Extracted) and e.failure] == ["vendor"]
+    figure("shards left out", sum(state == "failed" for state, _ in states.values()))
 
 
 def test_what_must_agree_is_tested_once_all_is_here(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from orchestration.dbt_worker import DbtProject
 from orchestration.results import Job
 from orchestration.transform import target_of
 from tests.conftest import Server
-from tests.faults.record import Figure
+from tests.faults.record import Figure, compared
 from tests.reconcile.conftest import BUSINESS, COMPARED, SOURCES, Audited, Shop, page
 from tests.reconcile.store import ENCODER
 
@@ -138,6 +138,7 @@ def days(audited: Audited) -> dict[str, date]:
 def test_the_books_are_equal_to_the_cent(hard: tuple[Audited, dict[str, str]], figure: Figure) -> None:
     audit = hard[0].audit()
     assert audit.equal, [(s.source, s.differences, s.raw, s.identity) for s in audit.sources if not s.equal]
+    compared("shop")
     figure("amounts compared", sum(source.cells for source in audit.sources))
 
 

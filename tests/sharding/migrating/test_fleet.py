@@ -16,6 +16,7 @@ from sharding.migrate import MIGRATIONS, Drift, migrate_shard, require_usable
 from sharding.migrating import fleet
 from sharding.migrating.health import require_healthy
 from sharding.model import Shard
+from tests.faults.record import Figure
 from tests.sharding.migrating.conftest import Fleet
 
 NEWEST = max(path.name[:4] for path in (MIGRATIONS / "shard").glob("*.sql"))
@@ -117,11 +118,12 @@ def test_a_shard_that_fails_stops_no_other_and_is_gone_on_with(shards: Fleet) ->
 
 @pytest.mark.fault(29)
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_run_that_is_killed_is_gone_on_with(shards: Fleet, count: int) -> None:
+def test_a_run_that_is_killed_is_gone_on_with(shards: Fleet, count: int, figure: Figure) -> None:
     shards.add("9001_new", NEW)
     command = [sys.executable, "-m", "tests.sharding.migrating.killed_run", str(shards.folder), str(count)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
+    figure("kills", 1)
     assert list(shards.at().values()).count("9001") == count
     looked_at: list[str] = []
     done = shards.migrate(check=lambda shard: looked_at.append(shard.name))
