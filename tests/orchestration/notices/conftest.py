@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection
+from pytest_httpserver import HTTPServer
 
 from ingestion import index
 from orchestration.notices import outbox, state
 from orchestration.notices.causes import Cause, Well
 from orchestration.notices.channels import Channels
 from tests.orchestration.notices.post import Office, opened
+from tests.orchestration.notices.told import SECRET, Told, secret_of
+from tests.orchestration.shop import Shop
 
 SOURCES = 500
 CONTROL = f"""
@@ -72,6 +75,21 @@ def world(control_dsn: str) -> Iterator[World]:
     with closing(index.connect(control_dsn)) as conn, opened(office) as channels:
         made = World(conn, control_dsn, channels, office)
         made.sql(CONTROL)
+        yield made
+
+
+@pytest.fixture
+def told(shop: Shop, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """The shop's channels, and secrets that are to stay ones."""
+    monkeypatch.setenv("HOOK", httpserver.url_for("/hook"))
+    for source in shop.installation.catalogue.sources():
+        secret_of(shop, source.label).write_text(f"{source.business_name}-{SECRET}")
+    with opened(office := Office()) as channels:
+        shop.installation = replace(shop.installation, channels=replace(channels, webhook="env:HOOK"))
+        made = Told(shop, office)
+        httpserver.clear_all_handlers()
+        httpserver.expect_request("/hook", method="POST").respond_with_handler(made.take)
+        httpserver.expect_request("/sales").respond_with_handler(made.answer)
         yield made
 
 

@@ -7,21 +7,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
+from werkzeug import Response
 
 from ingestion import index
 from ingestion.registry import discover
 from orchestration.assets import cycle_assets
-from orchestration.cycle import Scope, run_cycle
-from orchestration.events import CycleReport
 from orchestration.installation import Larder
 from orchestration.jobs import make_jobs
 from orchestration.manifest import load_manifest
@@ -32,17 +29,8 @@ from orchestration.passes import Passes
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
 from orchestration.translator import shards
-from tests.orchestration.notices.post import Office, opened
-from tests.orchestration.shop import Shop
+from tests.orchestration.notices.told import GUEST, SECRET, Told, moment, secret_of
 
-GUEST = {
-    "name": "Maria Garcia",
-    "email": "maria.garcia@example.com",
-    "phone": "+1 555 123 4567",
-    "note": "Nussallergie",
-}
-SECRET = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
-PLANTED = ("Maria", "Garcia", "maria", "555", "4567", "Nuss", "someday", SECRET, "sk_live", "token-of")
 REFUSAL = """
 create function {raw}.odd() returns trigger language plpgsql as $$
 begin
@@ -54,65 +42,6 @@ begin
 end $$;
 create trigger odd before insert on {raw}_acme.sales for each row execute function {raw}.odd()
 """
-
-
-@dataclass
-class Told:
-    """A shop whose failures are told to a mail server and a webhook. `answers`: what the vendor says to a business in
-    place of its sales."""
-
-    shop: Shop
-    office: Office
-    hook: list[str] = field(default_factory=list)
-    answers: dict[str, Response] = field(default_factory=dict)
-
-    def cycle(self, **scope: Any) -> CycleReport:
-        """A cycle for which nobody waits any more."""
-        self.shop.now += timedelta(hours=13)
-        return run_cycle(self.shop.installation, Scope(patience=0.2, **scope))
-
-    def waiting(self) -> list[dict[str, Any]]:
-        with closing(index.connect(self.shop.installation.catalogue.dsn)) as conn:
-            return outbox.waiting(conn)
-
-    def news(self) -> list[str]:
-        """Mails since the last time: subject and body. Nobody's data is in any of them, nor in what the webhook got."""
-        texts = self.office.texts()
-        for text in [*texts, *self.hook]:
-            assert not [planted for planted in PLANTED if planted.lower() in text.lower()], text
-        assert len(self.hook) == len(texts)
-        self.office.mails.clear()
-        self.hook.clear()
-        return texts
-
-    def take(self, request: Request) -> Response:
-        self.hook.append(request.get_json()["text"])
-        return Response("ok")
-
-    def answer(self, request: Request) -> Response:
-        business = request.headers["Authorization"].removeprefix("Bearer ").removesuffix(f"-{SECRET}")
-        request.environ["HTTP_AUTHORIZATION"] = f"Bearer {business}"
-        return self.answers.get(business) or self.shop.answer(request)
-
-
-@pytest.fixture
-def told(shop: Shop, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    """The shop's channels, and secrets that are to stay ones."""
-    monkeypatch.setenv("HOOK", httpserver.url_for("/hook"))
-    for source in shop.installation.catalogue.sources():
-        secret_of(shop, source.label).write_text(f"{source.business_name}-{SECRET}")
-    with opened(office := Office()) as channels:
-        shop.installation = replace(shop.installation, channels=replace(channels, webhook="env:HOOK"))
-        made = Told(shop, office)
-        httpserver.clear_all_handlers()
-        httpserver.expect_request("/hook", method="POST").respond_with_handler(made.take)
-        httpserver.expect_request("/sales").respond_with_handler(made.answer)
-        yield made
-
-
-def secret_of(shop: Shop, source: str) -> Path:
-    """The file of a source's credential."""
-    return Path((shop.installation.catalogue.source(source).secret_ref or "").removeprefix("file:"))
 
 
 def quoting(status: int) -> Response:
@@ -201,10 +130,6 @@ def test_each_kind_of_failure_is_told_once_without_people_and_secrets_and_once_w
     [back] = told.news()
     assert back.startswith("Larder: healed: database does not answer: shard_1\n")
     assert told.waiting() == []
-
-
-def moment(shop: Shop) -> str:
-    return (shop.now + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def test_a_mail_server_that_never_answers_neither_stops_nor_fails_a_cycle(
