@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from orchestration.dbt_call import call_dbt
 from sharding.model import Shard
+from tests.conftest import Server
 from tests.macros.lines import DAY, LINE
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,10 @@ PROJECT = {
     },
     "models": {"larder": {"+schema": "marts", "keys": {"+schema": "keys", "+materialized": "key_table"}}},
 }
+
+DATABASE = "macros"
+"""Of each test's shard: dbt parses everything again where the name of a profile's database is another."""
+PARSED = "partial_parse.msgpack"
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ class DbtProject:
     def dbt(self, *arguments: str, target: str = "production") -> Any:
         """Run dbt; returns its result. Raises AssertionError with dbt's words where something failed."""
         outcome = call_dbt(
-            [*arguments, "--quiet", "--log-level-file", "none", "--no-version-check", "--target", target,
-             "--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
+            [*arguments, "--no-write-json", "--quiet", "--log-level-file", "none", "--no-version-check",
+             "--target", target, "--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
         )  # fmt: skip
         failures = [str(r.message) for r in getattr(outcome.result, "results", ()) if r.status in ("error", "fail")]
         assert outcome.success, "\n".join(failures) or str(outcome.exception)
@@ -101,14 +106,27 @@ class DbtProject:
             return list(cursor.fetchall()) if cursor.description else []
 
 
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What dbt parsed for the test before, of the module. It looks itself what differs; the macros are the same for all
+    tests, and most of what it parses."""
+    return tmp_path_factory.mktemp("parsed") / PARSED
+
+
 @pytest.fixture
 def make_project(
-    make_shard: Callable[..., Shard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_shard: Callable[..., Shard], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parsed: Path
 ) -> Iterator[Callable[..., DbtProject]]:
     """`make_project(namespace)`: a project on a fresh shard."""
+    made: list[Shard] = []
 
     def make(namespace: str = "") -> DbtProject:
-        shard = make_shard(namespace=namespace)
+        made.append(make_shard(namespace=namespace))
+        server.execute(f"alter database {made[0].database} rename to {DATABASE}")
+        shard = replace(made[0], database=DATABASE)
+        if parsed.exists():
+            (tmp_path / "target").mkdir()
+            shutil.copy(parsed, tmp_path / "target")
         monkeypatch.setenv("LARDER_SCHEMA_PREFIX", f"{namespace}_" if namespace else "")
         (tmp_path / "models").mkdir()
         shutil.copytree(ROOT / "macros", tmp_path / "macros", ignore=shutil.ignore_patterns("generated"))
@@ -127,6 +145,9 @@ def make_project(
     here = Path.cwd()
     yield make
     os.chdir(here)
+    if made:
+        shutil.copy(tmp_path / "target" / PARSED, parsed)
+        server.execute(f"alter database {DATABASE} rename to {made[0].database}")
 
 
 @pytest.fixture
