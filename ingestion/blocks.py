@@ -14,13 +14,17 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from uuid import UUID
 
 import fsspec
 import zstandard
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
 from pydantic import ValidationError
 
 from ingestion.errors import DataError
@@ -32,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 _PARTIAL = ".partial"
+_AT_ONCE = 200  # manifests
 _CHUNK = 1 << 18
 
 
@@ -40,7 +45,9 @@ class BlockStore:
 
     def __init__(self, url: str, remote: str = "") -> None:
         self.url = url
-        self.fs, self._root = fsspec.core.url_to_fs(url)
+        # What another process wrote or deleted a moment ago counts: nothing is answered from an earlier list.
+        self.fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        self._local = isinstance(self.fs, LocalFileSystem)
         self.remote = BlockStore(remote) if remote else None
 
     def path(self, name: str) -> str:
@@ -53,6 +60,9 @@ class BlockStore:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there whole or not at all."""
+        if not self._local:  # one request, which an object store takes whole or not at all
+            self.fs.pipe_file(self.path(name), content)
+            return
         with self.open_write(name) as sink:
             sink.write(content)
 
@@ -63,32 +73,43 @@ class BlockStore:
     def read_manifest(self, name: str) -> Manifest | None:
         """The manifest at that path; None if there is none; DataError if it is damaged."""
         try:
-            content = self.fs.cat_file(self.path(name))
+            return _manifest(name, self.fs.cat_file(self.path(name)))
         except FileNotFoundError:
             return None
-        try:
-            return Manifest.model_validate_json(content)
-        except ValidationError as error:
-            raise DataError(
-                f"the manifest {name} is damaged: {error.errors()[0]['msg']}", next_command="larder blocks list"
-            ) from error
 
     def manifests(self, prefix: str = "") -> Iterator[Manifest]:
         """Every manifest below a prefix, in no order: a walk, for rebuilding the index only."""
-        for name in self.files(prefix):
-            if name.endswith(MANIFEST_SUFFIX):
-                manifest = self.read_manifest(name)
-                if manifest is not None:
-                    yield manifest
+        names = (name for name in self.files(prefix) if name.endswith(MANIFEST_SUFFIX))
+        while some := list(islice(names, _AT_ONCE)):
+            if self._local:
+                yield from (manifest for manifest in map(self.read_manifest, some) if manifest is not None)
+                continue
+            found = self.fs.cat([self.path(name) for name in some], on_error="return")  # all of them at once
+            for name in some:
+                content = found[self.path(name)]
+                if isinstance(content, FileNotFoundError):
+                    continue
+                if isinstance(content, Exception):
+                    raise content
+                yield _manifest(name, content)
+
+    def find(self, block_id: UUID) -> Manifest | None:
+        """A block's manifest, where no index says in which folder it is."""
+        file = f"/{block_id}{MANIFEST_SUFFIX}"
+        name = next((name for name in self.files() if name.endswith(file)), None)
+        return self.read_manifest(name) if name else None
 
     def files(self, prefix: str = "") -> Iterator[str]:
-        """The name within the store of every file below a prefix."""
-        top = self.path(prefix)
-        if not self.fs.exists(top):
+        """The name within the store of every file below a prefix. Whatever the folders, an object store is asked once
+        for each folder of the first level and each thousand files."""
+        start = len(self._root.rstrip("/")) + 1
+        try:
+            entries = self.fs.ls(self.path(prefix), detail=True)
+        except FileNotFoundError:
             return
-        for folder, _, files in self.fs.walk(top):
-            for file in sorted(files):
-                yield f"{folder}/{file}"[len(self._root.rstrip("/")) + 1 :]
+        for entry in sorted(entries, key=lambda entry: str(entry["name"])):
+            inside = self.fs.find(entry["name"]) if entry["type"] == "directory" else [entry["name"]]
+            yield from (path[start:] for path in inside)
 
     def open_data(self, manifest: Manifest) -> IO[bytes]:
         """The block's file as it is; from the remote where it is no longer here. DataError if it is nowhere."""
@@ -132,9 +153,19 @@ class BlockStore:
 
     def delete(self, name: str) -> None:
         """Remove a file that no manifest commits, also half-written; no error if it is not there."""
-        for path in (self.path(name), f"{self.path(name)}{_PARTIAL}"):
-            if self.fs.exists(path):
-                self.fs.rm_file(path)
+        path = self.path(name)
+        for one in (path, f"{path}{_PARTIAL}") if self._local else (path,):
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(one)
+
+
+def _manifest(name: str, content: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise DataError(
+            f"the manifest {name} is damaged: {error.errors()[0]['msg']}", next_command="larder blocks list"
+        ) from error
 
 
 class _Sink:
@@ -177,7 +208,8 @@ class _Sink:
             file.commit()  # type: ignore[attr-defined]
         else:
             file.discard()  # type: ignore[attr-defined]
-            self._store.delete(self._name)  # a store that knows no pending uploads shows the file at once
+            if not isinstance(file, AbstractBufferedFile):
+                self._store.delete(self._name)  # a store that knows no pending uploads shows the file at once
 
 
 def _sync_folder(folder: Path) -> None:

@@ -43,11 +43,9 @@ def erase_blocks(store: BlockStore, business: int) -> None:
     for one in _stores(store):
         for bucket, key, version in _versions(one, business):
             one.fs.call_s3("delete_object", Bucket=bucket, Key=key, VersionId=version)
-        one.fs.invalidate_cache()
         top = one.path(_folder(business))
         if one.fs.exists(top):
             one.fs.rm(top, recursive=True)
-        one.fs.invalidate_cache()
         left = [*one.files(_folder(business)), *(key for _, key, _ in _versions(one, business))]
         if left:
             raise LarderError(

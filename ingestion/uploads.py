@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +30,8 @@ from ingestion.errors import ConfigError, LarderError
 
 _LOCK = "larder upload"
 _CHUNK = 1 << 20
+_SMALL = 8 << 20  # bytes of a block that is copied in one piece
+_AT_ONCE = 8  # blocks: the way to an object store and back is long, and most are small
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 _AWAY_AFTER = 3  # failures one after the other: the store is away, and the rest waits for the next round
 
@@ -69,22 +73,22 @@ def upload(control_dsn: str, store: BlockStore, *, progress: Progress | None = N
             return Round(left=backlog(conn).waiting, busy=True)
         in_a_row = 0
         tried: set[UUID] = set()
-        while in_a_row < _AWAY_AFTER and (manifest := _next(conn, tried, again)) is not None:
-            tried.add(manifest.block_id)
-            try:
-                _copy(store, remote, manifest)
-            except Exception as error:  # noqa: BLE001 - fsspec's stores raise what their clients raise
-                in_a_row += 1
-                done.failed += 1
-                done.error = _one_line(error)
-                _note_failure(conn, manifest.block_id, done.error)
-                continue
-            in_a_row = 0
-            done.uploaded += 1
-            done.bytes += manifest.compressed_bytes
-            _note_verified(conn, manifest.block_id)
-            if progress:
-                progress(manifest)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while in_a_row < _AWAY_AFTER and (some := _next(conn, tried, again)):
+                tried.update(manifest.block_id for manifest in some)
+                for manifest, error in zip(some, pool.map(partial(_copied, store, remote), some), strict=True):
+                    if error is not None:
+                        in_a_row += 1
+                        done.failed += 1
+                        done.error = error
+                        _note_failure(conn, manifest.block_id, error)
+                        continue
+                    in_a_row = 0
+                    done.uploaded += 1
+                    done.bytes += manifest.compressed_bytes
+                    _note_verified(conn, manifest.block_id)
+                    if progress:
+                        progress(manifest)
         done.left = backlog(conn).waiting
     return done
 
@@ -107,7 +111,7 @@ def start_beside(control_dsn: str, store: BlockStore, log: Path) -> bool:
     if store.remote is None:
         return False
     with closing(index.connect(control_dsn)) as conn:
-        if _next(conn, set(), again=False) is None or not _take(conn):
+        if not _next(conn, set(), again=False) or not _take(conn):
             return False  # the lock goes with this connection; of two that start now, one finds it taken
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
@@ -164,10 +168,23 @@ def _remote(store: BlockStore) -> BlockStore:
     return store.remote
 
 
+def _copied(store: BlockStore, remote: BlockStore, manifest: Manifest) -> str | None:
+    """Copy a block; why that failed, or None."""
+    try:
+        _copy(store, remote, manifest)
+    except Exception as error:  # noqa: BLE001 - fsspec's stores raise what their clients raise
+        return _one_line(error)
+    return None
+
+
 def _copy(store: BlockStore, remote: BlockStore, manifest: Manifest) -> None:
-    """Data first, manifest last, then both read back."""
-    with store.fs.open(store.path(manifest.data_path), "rb") as source, remote.open_write(manifest.data_path) as sink:
-        shutil.copyfileobj(source, sink, _CHUNK)
+    """Data first, manifest last, then both read back. A small block is one request there and two back, a big one goes in parts."""
+    if manifest.compressed_bytes <= _SMALL:
+        remote.write_bytes(manifest.data_path, store.fs.cat_file(store.path(manifest.data_path)))
+    else:
+        source = store.fs.open(store.path(manifest.data_path), "rb")
+        with source, remote.open_write(manifest.data_path) as sink:
+            shutil.copyfileobj(source, sink, _CHUNK)
     remote.write_bytes(manifest.path, store.fs.cat_file(store.path(manifest.path)))
     _check(remote, manifest)
 
@@ -175,9 +192,14 @@ def _copy(store: BlockStore, remote: BlockStore, manifest: Manifest) -> None:
 def _check(remote: BlockStore, manifest: Manifest) -> None:
     """Read the copy back; LarderError unless it is the block."""
     again = f"larder blocks verify {manifest.block_id} --remote"
-    with remote.fs.open(remote.path(manifest.data_path), "rb") as copy:
-        if hashlib.file_digest(copy, "sha256").hexdigest() != manifest.file_sha256:
-            raise LarderError(f"the copy of block {manifest.block_id} has other bytes", turn="us", next_command=again)
+    path = remote.path(manifest.data_path)
+    if manifest.compressed_bytes <= _SMALL:
+        digest = hashlib.sha256(remote.fs.cat_file(path))
+    else:
+        with remote.fs.open(path, "rb") as copy:
+            digest = hashlib.file_digest(copy, "sha256")
+    if digest.hexdigest() != manifest.file_sha256:
+        raise LarderError(f"the copy of block {manifest.block_id} has other bytes", turn="us", next_command=again)
     if remote.read_manifest(manifest.path) != manifest:
         raise LarderError(f"the copy of block {manifest.block_id} has another manifest", turn="us", next_command=again)
 
@@ -189,16 +211,15 @@ def _take(conn: Connection) -> bool:
         return bool(taken)
 
 
-def _next(conn: Connection, tried: set[UUID], again: bool) -> Manifest | None:
+def _next(conn: Connection, tried: set[UUID], again: bool) -> list[Manifest]:
     with conn, conn.cursor() as cur:
         cur.execute(
             "select b.manifest from control.blocks as b left join control.block_uploads as u using (block_id)"
             " where u.verified_at is null and (%s or u.next_try_at is null or u.next_try_at <= clock_timestamp())"
-            " and b.block_id <> all(%s) order by b.block_id limit 1",
-            (again, list(tried)),
+            " and b.block_id <> all(%s) order by b.block_id limit %s",
+            (again, list(tried), _AT_ONCE),
         )
-        row = cur.fetchone()
-        return Manifest.model_validate(row[0]) if row else None
+        return [Manifest.model_validate(row[0]) for row in cur.fetchall()]
 
 
 def _note_verified(conn: Connection, block_id: UUID) -> None:

@@ -103,7 +103,7 @@ def gather_from_store(store: BlockStore, block_id: UUID, folder: Path) -> Case:
     Raises:
         LarderError: there is no such block.
     """
-    manifest = next((m for m in store.manifests() if m.block_id == block_id), None)
+    manifest = store.find(block_id)
     if manifest is None:
         raise LarderError(f"{store.url} has no block {block_id}", "you", "larder reproduce BLOCK --store URL")
     spec = spec_of(manifest.integration, {}, "larder integration list")

@@ -45,8 +45,8 @@ class Bucket:
     def exists(self, path: str) -> bool:
         return False
 
-    def invalidate_cache(self) -> None:
-        """Nothing is kept."""
+    def ls(self, path: str, detail: bool) -> list[Any]:
+        return []
 
 
 def test_files_leave_the_store_and_its_remote(tmp_path: Path) -> None:
