@@ -76,19 +76,23 @@ def probe(context: dg.ScheduleEvaluationContext, at: Installation) -> dict[str, 
     return due(at) or dg.SkipReason("nothing is due, pending or changed on any shard")
 
 
-def still_running(instance: dg.DagsterInstance, at: Installation, now: float | None = None) -> list[str]:
-    """Ids of the cycles that run. One whose process is gone (killed, or the machine was restarted) is called failed:
-    what it had at work is the next one's. One that its tick made and did not begin (the daemon was killed between the
+def still_running(
+    instance: dg.DagsterInstance, at: Installation, now: float | None = None, job: str = "cycle", shard: str = ""
+) -> list[str]:
+    """Ids of the cycles that run, or of another job's runs over a shard. One whose process is gone (killed, or the
+    machine was restarted) is called failed: what it had at work is the next one's. One that its tick made and did not begin (the daemon was killed between the
     two, and did not come back for that tick) is called cancelled. `now`: Unix time."""
     running = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], job_name="cycle")):
+    of = {"larder/shard": shard} if shard else {}
+    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], job_name=job, tags=of)
+    for record in instance.get_run_records(begun):
         if (now or time.time()) - record.create_timestamp.timestamp() > BEGINNING:
             instance.report_run_canceled(record.dagster_run, "nobody began it; a later tick does its work")
-    for record in instance.get_run_records(dg.RunsFilter(statuses=BUSY, job_name="cycle")):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=BUSY, job_name=job, tags=of)):
         run = record.dagster_run
         old = (now or time.time()) - (record.start_time or time.time()) > BEGINNING
         if run.status == dg.DagsterRunStatus.STARTED and old and not is_alive(at.catalogue.dsn, run.run_id):
-            instance.report_run_failed(run, "its process is gone; the next cycle goes on where it was")
+            instance.report_run_failed(run, f"its process is gone; the next {job} goes on where it was")
         else:
             running.append(run.run_id)
     return running
