@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ from tests.orchestration.shop import Shop
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "watching" / "grafana" / "larder.json").read_text())
 ALERTS = yaml.safe_load((ROOT / "watching" / "prometheus" / "alerts.yml").read_text())
+PROMTOOL = shutil.which("promtool")
 WITH_ALL = {"app", "instance", "job"}
 
 
@@ -41,12 +44,23 @@ def scrape(shop: Shop) -> Iterator[Any]:
 
     def scraped() -> dict[str, Metric]:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=30) as answer:
-            return {metric.name: metric for metric in text_string_to_metric_families(answer.read().decode())}
+            text = answer.read().decode()
+        if PROMTOOL is not None:
+            assert promtool("check", "metrics", text=text) == ""
+        return {metric.name: metric for metric in text_string_to_metric_families(text)}
 
     yield scraped
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def promtool(*arguments: str, text: str | None = None) -> str:
+    """What Prometheus' own checker says, where it is installed (Debian: prometheus)."""
+    assert PROMTOOL is not None
+    ran = subprocess.run([PROMTOOL, *arguments], input=text, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
 
 
 def value(metrics: Mapping[str, Metric], name: str, **labels: str) -> float:
@@ -166,6 +180,17 @@ def test_every_query_asks_for_metrics_and_labels_that_there_are(who: str, query:
     assert used <= labels, who
     counters = {name for name in metrics if name.endswith("_total")}
     assert all(re.search(rf"(rate|increase)\({name}", query) for name in counters), who
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_rules_fire_when_they_should_and_prometheus_parses_every_query(tmp_path: Path) -> None:
+    rules = ROOT / "watching" / "prometheus"
+    assert "SUCCESS: 8 rules found" in promtool("check", "rules", str(rules / "alerts.yml"))
+    assert "SUCCESS" in promtool("test", "rules", str(rules / "alerts.test.yml"))
+    queries = [re.sub(r"\$__\w+", "5m", query) for _, query in asked()]
+    records = [{"record": f"larder:query_{n}", "expr": query} for n, query in enumerate(queries)]
+    (tmp_path / "queries.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": records}]}))
+    promtool("check", "rules", str(tmp_path / "queries.yml"))
 
 
 def test_every_metric_is_shown() -> None:
