@@ -88,7 +88,7 @@ def _compare_again(way: Way, cutover: Connection | None) -> None:
         there = {table.name for table in moved_tables(cutover, way.to)}
         tables = [table for table in moved_tables(way.source, way.from_) if table.name in there]
         chunks = [Chunk(table, 0, None, None) for table in tables]
-        verified = compare(way.source, cutover, way.from_, way.to, way.business, chunks)
+        verified = compare(way.source, (cutover,), way.from_, way.to, way.business, chunks)
         rows, differing = verified.rows, tuple(chunk.table.name for chunk in verified.differing)
         way.source.rollback()
         cutover.rollback()

@@ -15,8 +15,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.model import MOVER, Shard
+from sharding.moving import witness
 from sharding.moving.layout import MovedTable, relation
 from sharding.moving.pipe import transfer
+from sharding.moving.witness import Witness
 
 CHUNK_ROWS = 100_000
 CHUNK_BYTES = 64 * 2**20
@@ -46,8 +48,7 @@ def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTab
     Large tables are cut at the keys of a sample, which reads some of their pages only.
     """
     with source, source.cursor() as cursor:
-        cursor.execute(sql.SQL("select count(*) from {} where {}").format(table.at(shard), table.rows_of(business)))
-        [(count,)] = cursor.fetchall()
+        count = _count(cursor, shard, business, table)
         if not count:
             return [Chunk(table, 0, None, None, 0)]
         pieces = _pieces(cursor, shard, table, count, rows)
@@ -58,6 +59,20 @@ def plan_chunks(source: Connection, shard: Shard, business: int, table: MovedTab
         Chunk(table, number, edges[number], edges[number + 1], count // (len(edges) - 1))
         for number in range(len(edges) - 1)
     ]
+
+
+def _count(cursor: Cursor, shard: Shard, business: int, table: MovedTable) -> int:
+    """The table's rows of the business; of many, about how many, as the planner takes it."""
+    rows = sql.SQL("from {} where {}").format(table.at(shard), table.rows_of(business))
+    cursor.execute(
+        sql.SQL("select count(*) from (select {} limit {}) as counted").format(rows, sql.Literal(_EXACTLY + 1))
+    )
+    [(count,)] = cursor.fetchall()
+    if count <= _EXACTLY:
+        return int(count)
+    cursor.execute(sql.SQL("explain (format json) select {}").format(rows))
+    [(plan,)] = cursor.fetchall()
+    return max(int(count), int(plan[0]["Plan"]["Plan Rows"]))
 
 
 def _pieces(cursor: Cursor, shard: Shard, table: MovedTable, count: int, rows: int) -> int:
@@ -150,8 +165,8 @@ def copy_chunk(
     *,
     anew: bool = True,
     breath: Callable[[], None] | None = None,
-) -> int:
-    """Copy a chunk in one transaction of the target; returns its rows.
+) -> tuple[int, Witness | None]:
+    """Copy a chunk in one transaction of the target; returns how many rows, and what they were where that is worth it.
 
     The source is read in whatever transaction `source` is in; it is left open.
 
@@ -168,20 +183,22 @@ def copy_chunk(
             cursor.execute(sql.SQL("delete from {} where {}").format(table.at(to), wanted))
         else:  # a crash may take back the last chunks, with their marks: `flush` comes before all are said to be copied
             cursor.execute("set local synchronous_commit = off")
-        copied = transfer(
-            source,
-            cursor,
-            sql.SQL("select {} from {} where {}").format(table.column_list, table.at(from_), wanted),
-            sql.SQL("{} ({})").format(table.at(to), table.column_list),
-            breath,
-        )
+        watched = not anew and witness.is_worth_it(table)
+        if watched:
+            query = witness.reading(table, from_, wanted)
+        else:
+            query = sql.SQL("select {} from {} where {}").format(table.column_list, table.at(from_), wanted)
+        copied = transfer(source, cursor, query, sql.SQL("{} ({})").format(table.at(to), table.column_list), breath)
         cursor.execute(
             sql.SQL("update {} set copied_rows = %s where business = %s and relation = %s and chunk = %s").format(
                 relation(to, "keys.move_chunk")
             ),
             (copied, business, table.name, chunk.number),
         )
-    return copied
+    if not watched:
+        return copied, None
+    with source.cursor() as reader:
+        return copied, witness.noted(reader)
 
 
 def flush(target: Connection) -> None:
@@ -197,7 +214,7 @@ def copy_all(
     business: int,
     chunks: Sequence[Chunk],
     workers: int,
-    done: Callable[[Chunk, int], None],
+    done: Callable[[Chunk, int, Witness | None], None],
     open_: Callable[[Shard], Connection] | None = None,
     breath: Callable[[], None] | None = None,
 ) -> None:
@@ -221,8 +238,8 @@ def copy_all(
                 except queue.Empty:
                     return flush(target)
                 with source:
-                    rows = copy_chunk(source, target, from_, to, business, chunk, anew=False, breath=breath)
-                done(chunk, rows)
+                    copied = copy_chunk(source, target, from_, to, business, chunk, anew=False, breath=breath)
+                done(chunk, *copied)
 
     failed = threading.Event()
     side_by_side([work] * workers, failed, f"move {business}")

@@ -99,16 +99,21 @@ def filled_by(conn: Connection, shard: Shard) -> int | None:
 
 
 def _missing(target: Connection, shard: Shard, business: int) -> list[tuple[str, str, str, str | None]]:
-    """(table, index, definition, kind of constraint) of what was dropped; tables with most indexes first."""
+    """(table, index, definition, kind of constraint) of what was dropped; of the largest tables first, so that the
+    last ones to be made are short."""
     with target, target.cursor() as cursor:
         cursor.execute(
             sql.SQL(
-                "select relation, index, definition, constraint_kind from {} where business = %s"
-                " order by count(*) over (partition by relation) desc, relation, index"
+                "select relation, index, definition, constraint_kind from {} where business = %s order by 1, 2"
             ).format(relation(shard, "keys.move_index")),
             (business,),
         )
-        return cursor.fetchall()
+        found = cursor.fetchall()
+        sizes = {}
+        for name in {name for name, *_ in found}:
+            cursor.execute("select pg_relation_size(%s)", (relation(shard, name).as_string(cursor),))
+            [(sizes[name],)] = cursor.fetchall()
+    return sorted(found, key=lambda index: -sizes[index[0]])
 
 
 def _alone(cursor: Cursor, shard: Shard, business: int) -> bool:

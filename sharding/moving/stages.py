@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from psycopg2 import sql
@@ -20,8 +20,10 @@ from sharding.moving.copying import Chunk, copy_all, copy_chunk
 from sharding.moving.drain import drain, forget_drained, one_snapshot, waiting
 from sharding.moving.journal import Journal, Move, State
 from sharding.moving.layout import MovedTable, feeds, moved_tables, relation
+from sharding.moving.telling import tell
 from sharding.moving.throttle import throttled
 from sharding.moving.verify import Verified, compare, differing_marts
+from sharding.moving.witness import Witness
 
 _FEW = 500  # changed rows that a flip may bring
 _CATCH_UPS = 50
@@ -44,7 +46,10 @@ class Habits:
 
 @dataclass
 class Way:
-    """A business on its way `from_` → `to` while this process drives it; on the way back these are swapped."""
+    """A business on its way `from_` → `to` while this process drives it; on the way back these are swapped.
+
+    `witnesses`: what the chunks (table, number) were that this process copied; the next one hashes them all again.
+    """
 
     journal: Journal
     move: Move
@@ -53,6 +58,7 @@ class Way:
     source: Connection
     target: Connection
     habits: Habits
+    witnesses: dict[tuple[str, int], Witness] = field(default_factory=dict)
 
     @property
     def business(self) -> int:
@@ -86,7 +92,7 @@ class Way:
 
     def back(self) -> Way:
         """The same way in the other direction."""
-        return replace(self, from_=self.to, to=self.from_, source=self.target, target=self.source)
+        return replace(self, from_=self.to, to=self.from_, source=self.target, target=self.source, witnesses={})
 
     def build(self, shard: Shard) -> None:
         """Build the models of a shard. Where that fails because a server went away, its loss is the error."""
@@ -151,8 +157,10 @@ def copy(way: Way) -> None:
     chunks = [chunk for chunk, done in copying.journaled(way.target, way.to, way.business, tables) if not done]
     copied = [0]
 
-    def done(chunk: Chunk, rows: int) -> None:
+    def done(chunk: Chunk, rows: int, witness: Witness | None) -> None:
         copied[0] += rows
+        if witness is not None:
+            way.witnesses[chunk.table.name, chunk.number] = witness
         habits.reached("a chunk copied")
 
     sizes = Counter[str]()
@@ -170,7 +178,7 @@ def copy(way: Way) -> None:
     indexes.analyze(way.to, filled, habits.workers, way.journal.connect)
     seconds = round(time.monotonic() - began, 3)
     habits.say(f"{copied[0]:,} rows in {seconds:.1f} s")
-    _publish(way, tables)
+    tell(way.target, way.to, way.business, tables)
     habits.reached("models told")
     way.move = way.journal.step(
         way.move, "copied", "catching_up", rows=copied[0], seconds=seconds, waited=round(throttle.waited, 3)
@@ -216,30 +224,6 @@ def _streams(way: Way) -> None:
                 sql.SQL("select {}(%s, %s, %s)").format(relation(way.to, "raw.ensure_stream")),
                 stream,
             )
-
-
-def _publish(way: Way, tables: Sequence[MovedTable]) -> None:
-    """Tell the models of the new shard of all that has come."""
-    by_name = {table.name: table for table in tables}
-    head, keys, to = by_name["raw.head"], relation(way.to, "keys.source"), way.to
-    with way.target, way.target.cursor() as cursor:
-        cursor.execute(
-            sql.SQL(
-                "insert into {} (integration, stream, source_id, natural_key, operation, version_id)"
-                " select source.integration, here.stream, here.source_id, here.natural_key, 'I', here.version_id"
-                " from {} as here inner join {} as source on source.id = here.source_id where {}"
-            ).format(relation(to, "raw.feed"), head.at(to), keys, sql.SQL("here.") + head.rows_of(way.business))
-        )
-        for feed in feeds(way.target, to):
-            schema, _, name = feed.name.partition(".")
-            table = by_name.get(f"{schema}.{name.removeprefix('feed__')}")
-            if table is not None and schema in ("keys", "raw") and name.startswith("feed__"):
-                columns = sql.SQL(", ").join(map(sql.Identifier, feed.columns))
-                cursor.execute(
-                    sql.SQL("insert into {} ({columns}) select {columns} from {} where {}").format(
-                        relation(to, feed.name), table.at(to), table.rows_of(way.business), columns=columns
-                    )
-                )
 
 
 def forget_chunks(target: Connection, to: Shard, business: int, table: MovedTable | None = None) -> None:
@@ -300,13 +284,15 @@ def _compare(way: Way) -> Verified:
     with one_snapshot(way.source) as snapshot:
         with way.target, way.target.cursor() as into:
             drain(way.source, into, way.from_, way.to, way.business, tables, feeds(way.target, way.to), snapshot)
-        verified = compare(way.source, way.target, way.from_, way.to, way.business, chunks)
+        with closing(way.journal.connect(way.to)) as beside:  # nobody but this process writes the business's rows there
+            there = (way.target, beside)
+            verified = compare(way.source, there, way.from_, way.to, way.business, chunks, way.witnesses)
         way.target.rollback()
         if verified.differing:
             for chunk in verified.differing:
                 copy_chunk(way.source, way.target, way.from_, way.to, way.business, chunk)
                 way.journal.step(way.move, "repaired", relation=chunk.table.name, chunk=chunk.number)
-            again = compare(way.source, way.target, way.from_, way.to, way.business, verified.differing)
+            again = compare(way.source, (way.target,), way.from_, way.to, way.business, verified.differing)
             way.target.rollback()
             if again.differing:
                 raise LarderError(

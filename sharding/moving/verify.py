@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from sharding.ids import id_range
 from sharding.model import Shard
-from sharding.moving.copying import Chunk
+from sharding.moving.copying import Chunk, side_by_side
 from sharding.moving.drain import digest
 from sharding.moving.layout import relation
+from sharding.moving.witness import Witness, still_there
 
 
 @dataclass(frozen=True)
@@ -25,25 +28,54 @@ class Verified:
 
 
 def compare(
-    source: Connection, target: Connection, from_: Shard, to: Shard, business: int, chunks: Sequence[Chunk]
+    source: Connection,
+    targets: Sequence[Connection],
+    from_: Shard,
+    to: Shard,
+    business: int,
+    chunks: Sequence[Chunk],
+    witnesses: Mapping[tuple[str, int], Witness] | None = None,
 ) -> Verified:
-    """Compare all rows, chunk by chunk; both sides count and hash their own. Each connection must see one state."""
-    rows, differing = 0, []
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    """Compare all rows, chunk by chunk; both sides count and hash their own, each connection in a thread of its own.
 
-        def of(conn: Connection, shard: Shard, chunk: Chunk) -> tuple[int, int]:
-            wanted = chunk.table.between(business, chunk.low, chunk.high)
+    Args:
+        source: must see one state.
+        targets: must all see the same one.
+        witnesses: what chunks (table, number) were on the old shard when they were read to be copied.
+    """
+    here, there = [(0, 0)] * len(chunks), [(0, 0)] * len(chunks)
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(chunks)):
+        waiting.put(number)
+
+    def rows_of(shard: Shard, chunk: Chunk) -> sql.Composed:
+        wanted = chunk.table.between(business, chunk.low, chunk.high)
+        return sql.SQL("{} as here where {}").format(chunk.table.at(shard), wanted)
+
+    def hash_here() -> None:
+        for number, chunk in enumerate(chunks):
+            if failed.is_set():
+                return
+            rows, witness = rows_of(from_, chunk), (witnesses or {}).get((chunk.table.name, chunk.number))
+            with source.cursor() as cursor:
+                if witness is not None and still_there(cursor, rows, witness):
+                    here[number] = (witness.rows, witness.digest)
+                else:
+                    here[number] = digest(cursor, chunk.table, rows)
+
+    def hash_there(conn: Connection) -> None:
+        while not failed.is_set():
+            try:
+                number = waiting.get_nowait()
+            except queue.Empty:
+                return
             with conn.cursor() as cursor:
-                rows = sql.SQL("{} as here where {}").format(chunk.table.at(shard), wanted)
-                return digest(cursor, chunk.table, rows)
+                there[number] = digest(cursor, chunks[number].table, rows_of(to, chunks[number]))
 
-        for chunk in chunks:
-            here = pool.submit(of, source, from_, chunk)
-            there = pool.submit(of, target, to, chunk)
-            if here.result() != there.result():
-                differing.append(chunk)
-            rows += here.result()[0]
-    return Verified(rows, tuple(differing))
+    failed = threading.Event()
+    side_by_side([hash_here, *(partial(hash_there, conn) for conn in targets)], failed, f"compare {business}")
+    differing = tuple(chunk for chunk, one, other in zip(chunks, here, there, strict=True) if one != other)
+    return Verified(sum(count for count, _ in here), differing)
 
 
 _MART_OWNERS = ("business_id", "location_id", "sale_id", "employee_id", "item_id", "campaign_id", "source_id")

@@ -86,7 +86,7 @@ def test_a_chunk_copied_anew_replaces_what_is_there_and_nothing_else(town: Town)
         others = [(town.source, "a005", "stays"), (town.neighbour_source, "a015", "stays")]
         for row in [*others, (town.source, "a015", "goes")]:
             town.sql(town.new, "insert into raw.link values (%s, %s, %s)", *row)
-        assert copy_chunk(source, target, town.old, town.new, BUSINESS, chunk) == 10
+        assert copy_chunk(source, target, town.old, town.new, BUSINESS, chunk) == (10, None)
     there = town.sql(town.new, "select * from raw.link order by source_id, key")
     assert [row for row in there if row[2] in ("stays", "goes")] == sorted(others)
     assert len(there) == 12

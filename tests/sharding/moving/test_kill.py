@@ -17,6 +17,8 @@ from sharding.moving.journal import has_step, moves
 from sharding.moving.mover import POINTS, RETURN_POINTS
 from tests.sharding.moving.conftest import BUSINESS, Town
 
+OFTEN = {"a chunk copied", "both open", "closed here", "open there", "catalogue told"}
+BACK_OFTEN = {"closed here", "catalogue told"}
 NO_OWNER = {"closed here"}  # between both commits: nobody may write, and nobody sees two copies
 SEED = 20_261_121
 
@@ -38,7 +40,9 @@ def killed(act: str, where: str, nth: int = 1) -> bool:
     return ended.returncode != 0
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=() if point in OFTEN else pytest.mark.faults) for point in POINTS]
+)
 def test_a_move_goes_on_after_a_kill(town: Town, point: str) -> None:
     before = town.rows(town.old)
     assert killed("new", point, 2 if point == "a chunk copied" else 1)
@@ -53,7 +57,9 @@ def test_a_move_goes_on_after_a_kill(town: Town, point: str) -> None:
     ends(town, "finish")
 
 
-@pytest.mark.parametrize("point", RETURN_POINTS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=() if point in BACK_OFTEN else pytest.mark.faults) for point in RETURN_POINTS]
+)
 def test_a_way_back_goes_on_after_a_kill(town: Town, point: str) -> None:
     town.mover().move("new")
     town.sell("b1", "a003")

@@ -61,7 +61,8 @@ def test_a_row_that_arrives_otherwise_blocks_the_flip(town: Town, monkeypatch: p
         return true_close(here, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(flip.late, "close_and_read", sell_first)
-    with pytest.raises(LarderError, match=r"raw_till.orders: the last changed rows did not arrive on new as they were"):
+    # A machine that is busy tries again: then it is found when the change is brought before the next try.
+    with pytest.raises(LarderError, match=r"raw_till\.orders: .* as they were"):
         town.mover().move("new")
     assert town.owners() == ["old"]
     town.sql(town.new, "alter table raw_till.orders disable trigger spoil")
