@@ -13,6 +13,8 @@ import psycopg2
 import pytest
 from pytest_httpserver import HTTPServer
 
+from ingestion import uploads
+from ingestion.blocks import BlockStore
 from orchestration.cycle import run_cycle
 from orchestration.dbt_worker import DbtProject
 from orchestration.reproduce_masking import Masker
@@ -22,6 +24,7 @@ from sharding.settings import Settings, get_settings
 from tests.cli.conftest import Ran
 from tests.cli.world import shop_world
 from tests.conftest import Server
+from tests.object_store import opened
 from tests.orchestration.shop import Shop
 
 PERSON = {
@@ -131,8 +134,16 @@ def test_a_case_goes_to_another_machine_as_a_file(larder: Callable[..., Ran], bl
     assert [finding["step"] for finding in again.json["findings"]] == ["quarantine"]
 
 
-def test_the_block_store_alone_is_enough(larder: Callable[..., Ran], blocks: Blocks, settings: Settings) -> None:
-    ran = larder("reproduce", blocks.broken, "--store", settings.block_store, "--model", "fct_sale", "--json")
+def test_the_copies_in_an_object_store_alone_are_enough(
+    larder: Callable[..., Ran], blocks: Blocks, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = blocks.shop.installation
+    with opened(tmp_path, monkeypatch) as bucket:
+        assert uploads.upload(at.catalogue.dsn, BlockStore(settings.block_store, bucket.url)).failed == 0
+        bucket.requests()
+        ran = larder("reproduce", blocks.broken, "--store", bucket.url, "--model", "fct_sale", "--json")
+        assert ran.code == 5, ran.err
+        assert bucket.requests()
     assert [(finding["step"], finding["what"]) for finding in ran.json["findings"]] == [("model", "fct_sale")]
     assert larder("reproduce", blocks.good, "--load-only").code == 0
 
