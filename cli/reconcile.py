@@ -43,7 +43,7 @@ def all_businesses(business: str | None = None) -> list[Reconciliation]:
         sources = catalogue.sources(business=one.id)
         if sources:
             shard = catalogue.shard(one.shard).as_role(INSPECTOR)
-            results.append(run(one.name, sources, shard, settings.block_store, context.clock()))
+            results.append(run(one.name, sources, shard, settings.block_store, context.clock(), settings.block_remote))
     return results
 
 

@@ -153,12 +153,13 @@ def reconcile_checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
             if asked is not None and shard.name not in asked:
                 continue
             results: list[Reconciliation] = []
+            copies = at.store.remote.url if at.store.remote else ""
             untold: dict[str, str] = {}  # one business that cannot be read keeps no other from being compared
             for business in at.catalogue.businesses(shard.name):
                 sources = at.catalogue.sources(business.name)
                 try:
                     results.append(
-                        reconcile(business.name, sources, shard.as_role(INSPECTOR), at.store.url, at.clock())
+                        reconcile(business.name, sources, shard.as_role(INSPECTOR), at.store.url, at.clock(), copies)
                     )
                 except ReceiptError as error:
                     untold[business.name] = str(error)

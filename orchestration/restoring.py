@@ -263,7 +263,8 @@ class Restorer:
 def equals_receipts(at: Installation, shard: Shard, business: Business) -> Reconciliation:
     """Compare a business on a shard with the blocks."""
     sources = at.catalogue.sources(business.id)
-    return reconcile(business.name, sources, shard.as_role(INSPECTOR), at.store.url, at.clock())
+    copies = at.store.remote.url if at.store.remote else ""
+    return reconcile(business.name, sources, shard.as_role(INSPECTOR), at.store.url, at.clock(), copies)
 
 
 def _of_what_is_loaded(found: Reconciliation) -> Reconciliation:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -55,6 +55,7 @@ class StoredBlock:
     records: int
     sha256: str
     path: str
+    copy: str = ""  # URL of its copy, read where the file is gone from its place
 
 
 class Place(NamedTuple):
@@ -153,19 +154,21 @@ class Stored:
     given_up: dict[str, int]
 
 
-def stored(store_url: str, business: int | None = None) -> Stored:
+def stored(store_url: str, business: int | None = None, copies: str = "") -> Stored:
     """Look through the store (of one business): blocks are found by their manifests, those given up by what they left
-    beside their place, not by any index.
+    beside their place, not by any index. `copies`: URL of an object store that has the files that are no longer here.
 
     Raises:
         ReceiptError: when a manifest is damaged.
     """
-    fs, root = fsspec.core.url_to_fs(store_url)
+    fs, root = fsspec.core.url_to_fs(store_url, use_listings_cache=False)
     base = f"{root}/{business}" if business is not None else root
     if not fs.exists(base):
         return Stored([], {})
     paths = sorted(fs.find(base))
     blocks = [_stored(path, fs.cat_file(path)) for path in paths if path.endswith(".manifest.json")]
+    if copies:
+        blocks = [replace(b, copy=f"{copies.rstrip('/')}/{b.path[len(root.rstrip('/')) + 1 :]}") for b in blocks]
     left = [json.loads(fs.cat_file(path))["manifest"] for path in paths if path.endswith(".retired.json")]
     return Stored(blocks, {manifest["block_id"]: int(manifest["records"]) for manifest in left})
 
@@ -195,11 +198,13 @@ def lines(store_url: str, block: StoredBlock) -> Iterator[bytes]:
         ReceiptError: when the file is gone or does not decompress, or when the number of its lines or the hash of its
             bytes is not the manifest's.
     """
-    fs, _ = fsspec.core.url_to_fs(store_url)
+    fs, path = fsspec.core.url_to_fs(store_url)[0], block.path
+    if block.copy and not fs.exists(path):
+        fs, path = fsspec.core.url_to_fs(block.copy)
     digest, count = hashlib.sha256(), 0
     show = f"larder blocks show {block.block_id}"
     try:
-        with fs.open(block.path, "rb") as raw:
+        with fs.open(path, "rb") as raw:
             plain = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
             for line in io.BufferedReader(plain):
                 digest.update(line)

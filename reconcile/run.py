@@ -158,7 +158,7 @@ def _outside(file: Path) -> ModuleType:
 
 
 def run(
-    business: str, sources: Sequence[SourceLike], shard: ShardLike, store_url: str, now: datetime
+    business: str, sources: Sequence[SourceLike], shard: ShardLike, store_url: str, now: datetime, copies: str = ""
 ) -> Reconciliation:
     """Reconcile one business.
 
@@ -168,13 +168,14 @@ def run(
         shard: the shard it lives on, by a role that may read it.
         store_url: fsspec URL of the block store.
         now: the vendors' clock, up to which an open punch counts.
+        copies: URL of the object store that has copies of the blocks; read where a file is no longer in the store.
 
     Raises:
         ReceiptError: when the shard's facts are not built yet, or when a manifest is damaged, so that it is not known
             whose it is. A damaged block is its source's alone (`SourceResult.damage`); the summaries of the business
             are then not compared.
     """
-    kept = stored(store_url, sources[0].business if sources else None)
+    kept = stored(store_url, sources[0].business if sources else None, copies)
     blocks: dict[int, list[StoredBlock]] = defaultdict(list)
     for block in kept.blocks:
         blocks[block.source_id].append(block)

@@ -53,6 +53,21 @@ def test_of_equal_times_the_later_reading_the_later_block_and_the_later_line_dec
     assert current(store, RULES) == {"by reading": 2, "by block": 1, "by line": 2}
 
 
+def test_a_file_that_is_no_longer_here_is_read_from_its_copy(store: Store, tmp_path: Path) -> None:
+    data = store.put("a", ['{"id":"a","v":1}'])
+    store.put("b", ['{"id":"b","v":2}'])
+    copy = tmp_path / "copies" / data.relative_to(tmp_path)
+    copy.parent.mkdir(parents=True)
+    data.rename(copy)
+    with pytest.raises(ReceiptError, match="its file is gone"):
+        current(store, RULES)
+    kept = stored(store.url, 7, f"file://{tmp_path}/copies").blocks
+    assert set(fold(store.url, kept, RULES).current) == {"a", "b"}
+    copy.unlink()
+    with pytest.raises(ReceiptError, match="its file is gone"):
+        fold(store.url, kept, RULES)
+
+
 def test_a_record_without_a_time_is_older_than_any_with_one(store: Store) -> None:
     store.put("a", ['{"id":"a","v":1,"at":"1990-01-01T00:00:00Z"}'], observed_at=NOON)
     store.put("b", ['{"id":"a","v":2}'], observed_at=TWO)
