@@ -3,6 +3,7 @@
 
   target, result  relations with the same columns; `result` may hold a part only, see `scope`
   grain           columns that identify a row, never null
+  columns         of the target, where the caller knows them
   scope           optional predicate on the target's rows, such as "(location_id, business_date) in (select … from facets)":
                   rows outside it are neither compared nor deleted
 
@@ -10,9 +11,9 @@
   difference_relation(target): `operation` D with the old row, I with the new one (an update is both), so that their old and
   new keys can be published onward before the commit.
 #}
-{% macro apply_difference(target, result, grain, scope=none) %}
+{% macro apply_difference(target, result, grain, scope=none, columns=none) %}
   {%- set difference = difference_relation(target) -%}
-  {%- set columns = columns_of(target) -%}
+  {%- set columns = columns or columns_of(target) -%}
   {%- call statement('compute_difference') -%}
     {{ difference_sql(target, result, columns, grain, difference, scope) }}
   {%- endcall -%}
@@ -22,22 +23,22 @@
       ~ " (select reltuples from pg_class where oid = '" ~ target ~ "'::regclass) as analyzed_rows from " ~ difference).rows[0] -%}
 
   {%- set inserted, deleted = count['inserted'] | int, count['deleted'] | int -%}
-  {%- if deleted > 0 -%}
-    {%- call statement('delete_difference') -%}
+  {%- if inserted + deleted > 0 -%}
+    {%- call statement('apply_difference') -%}
+      {%- if deleted > 0 %}
       delete from {{ target }} as old
       using {{ difference }} as gone
-      where gone.operation = 'D' and {{ same_key('old', 'gone', grain) }}
-    {%- endcall -%}
-  {%- endif -%}
-  {%- if inserted > 0 -%}
-    {%- call statement('insert_difference') -%}
+      where gone.operation = 'D' and {{ same_key('old', 'gone', grain) }};
+      {%- endif %}
+      {%- if inserted > 0 %}
       insert into {{ target }} ({{ columns | join(', ') }})
-      select {{ columns | join(', ') }} from {{ difference }} where operation = 'I'
+      select {{ columns | join(', ') }} from {{ difference }} where operation = 'I';
+      {%- endif %}
+      {#- The next model plans against these rows long before autovacuum looks at them. #}
+      {%- if inserted + deleted > 1000 and inserted + deleted > 0.05 * (count['analyzed_rows'] | float) %}
+      analyze {{ target }}
+      {%- endif %}
     {%- endcall -%}
-  {%- endif -%}
-  {#- The next model plans against these rows long before autovacuum looks at them. -#}
-  {%- if inserted + deleted > 1000 and inserted + deleted > 0.05 * (count['analyzed_rows'] | float) -%}
-    {%- call statement('analyze_target') -%}analyze {{ target }}{%- endcall -%}
   {%- endif -%}
   {%- do return({'columns': columns, 'inserted': inserted, 'deleted': deleted, 'unchanged': (count['total'] | int) - inserted}) -%}
 {% endmacro %}

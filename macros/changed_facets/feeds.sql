@@ -3,12 +3,12 @@
   In the transaction that changes the rows. `difference` has them, see apply_difference.
 
   Where no entries could tell what changed (a table made anew, or more changed than stayed) the feed gets a new epoch
-  instead, and its consumers are computed whole.
+  instead, and its consumers are computed whole. `of_feed`: the columns of the model's feed, where the caller knows them.
 #}
-{% macro publish_changes(difference, changes, is_new) %}
+{% macro publish_changes(difference, changes, is_new, of_feed=none) %}
   {%- set feed = feed_of(model) -%}
   {%- set columns = published_columns(model, feed, changes.get('columns') or columns_of(difference)) -%}
-  {%- do ensure_feed(feed, difference, columns) -%}
+  {%- do ensure_feed(feed, difference, columns, of_feed) -%}
   {%- set rewritten = changes.inserted + changes.deleted > 100000 and changes.inserted > changes.unchanged -%}
   {%- if is_new or rewritten -%}
     {%- call statement('new_epoch') -%}
@@ -56,8 +56,8 @@
 {% endmacro %}
 
 {# The feed with all the columns it needs. One that is made anew begins a new epoch: what was in it before is lost. #}
-{% macro ensure_feed(feed, like, columns) %}
-  {%- set present = columns_of(feed.feed) -%}
+{% macro ensure_feed(feed, like, columns, present=none) %}
+  {%- set present = columns_of(feed.feed) if present is none else present -%}
   {%- set missing = [] -%}
   {%- if not present or columns | reject('in', present) | list -%}
     {%- for column in adapter.get_columns_in_relation(like) if column.name in columns and column.name not in present -%}

@@ -47,9 +47,8 @@
       {%- do create_result_table(result_relation, sql) -%}
     {%- else -%}
       {%- do create_result_of_facets(result_relation, sql, reading) -%}
-      {%- do assert_facet_local(result_relation) -%}
     {%- endif -%}
-    {%- do assert_grain(result_relation, grain) -%}
+    {%- do assert_result(result_relation, grain, none if reading.whole else config.get('facet')) -%}
 
     {%- if existing is none -%}
       {%- do create_table_like_result(target_relation, result_relation) -%}
@@ -64,9 +63,11 @@
       {%- if reading.marks -%}{%- do ensure_indexes_of_parents(reading.feeds) -%}{%- endif -%}
     {%- endif -%}
 
-    {%- set changes = apply_difference(target_relation, result_relation, grain, none if reading.whole else in_facets()) -%}
+    {%- set shapes = columns_of_all([target_relation] + ([feed_of(model).feed] if reading.marks else [])) -%}
+    {%- set scope = none if reading.whole else in_facets() -%}
+    {%- set changes = apply_difference(target_relation, result_relation, grain, scope, columns=shapes[0]) -%}
     {%- if reading.marks -%}
-      {%- do publish_changes(difference_relation(target_relation), changes, existing is none) -%}
+      {%- do publish_changes(difference_relation(target_relation), changes, existing is none, of_feed=shapes[1]) -%}
     {%- endif -%}
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=False)) -%}
     {%- if columns_changed or should_full_refresh() -%}

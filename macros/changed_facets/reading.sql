@@ -66,10 +66,7 @@
     {%- do reading.update({'whole': true}) -%}
     {%- do return(none) -%}
   {%- endif -%}
-  {%- call statement('collect_facets') -%}
-    {{ facets_sql(with_news, reading.since) }}
-  {%- endcall -%}
-  {%- set found = run_query(count_facets_sql()).rows[0] -%}
+  {%- set found = run_query(facets_sql(with_news, reading.since) ~ ';\n' ~ count_facets_sql()).rows[0] -%}
   {%- if found['without_key'] > 0 -%}
     {%- do exceptions.raise_compiler_error(
         model.name ~ ": " ~ found['without_key'] ~ " changed row(s) of its parents (" ~ with_news | map(attribute='name') | join(', ')

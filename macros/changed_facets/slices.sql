@@ -81,23 +81,3 @@ where {{ in_facets() }}
 {% macro in_facets() -%}
   ({{ config.get('facet') | join(', ') }}) in (select {{ config.get('facet') | join(', ') }} from facets)
 {%- endmacro %}
-
-{#
-  Rows outside the facets that were asked for betray a model that is not facet-local: its SELECT, given one part of its
-  parents, tells about another part, and so would have told something else from the whole. (With `slice` the model itself
-  says that it reads more than it tells.)
-#}
-{% macro assert_facet_local(result_relation) %}
-  {%- set facet = config.get('facet') -%}
-  {%- set outside = run_query(
-      "select count(*) as n, min(concat_ws(', ', " ~ facet | join('::text, ') ~ "::text)) as example from " ~ result_relation
-      ~ " as result where not exists (select from facets where "
-      ~ same_key('facets', 'result', facet) ~ ")").rows[0] -%}
-  {%- if outside['n'] > 0 -%}
-    {%- do exceptions.raise_compiler_error(
-        model.name ~ ": not facet-local: from its parents' rows of the changed facets (" ~ facet | join(', ') ~ ") it made "
-        ~ outside['n'] ~ " row(s) of others, such as (" ~ outside['example'] ~ "). Nothing was changed. Give the facet columns"
-        ~ " through unchanged, choose a facet that contains what a row depends on, or say with facet_from and slice which"
-        ~ " facets a change touches.") -%}
-  {%- endif -%}
-{% endmacro %}

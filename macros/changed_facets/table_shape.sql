@@ -49,25 +49,58 @@
 {{ sql }}
     {%- endcall -%}
   {%- endif -%}
-  {%- call statement('analyze_result') -%}analyze {{ relation }}{%- endcall -%}
 {% endmacro %}
 
-{# A null or a repeated key would make the comparison by key lie; say which model and which rows instead. #}
-{% macro assert_grain(relation, grain) %}
-  {%- set nulls = [] -%}
-  {%- for column in grain -%}{%- do nulls.append(column ~ ' is null') -%}{%- endfor -%}
-  {%- set found = run_query(
-      "select 'null' as problem, count(*)::bigint as how_many, min(concat_ws(', ', " ~ grain | join("::text, ") ~ "::text)) as example"
-      ~ " from " ~ relation ~ " where " ~ nulls | join(' or ') ~ " having count(*) > 0"
-      ~ " union all select 'repeated', sum(n - 1)::bigint, min(example) from"
-      ~ " (select count(*) as n, min(concat_ws(', ', " ~ grain | join("::text, ") ~ "::text)) as example from " ~ relation
-      ~ " group by " ~ grain | join(', ') ~ " having count(*) > 1) as twice having count(*) > 0") -%}
+{#
+  What would make the comparison with the table lie, told by model and rows:
+    a null or a repeated key, as rows are compared by it;
+    rows outside the facets that were asked for (`facet`, where there are any). They betray a model that is not facet-local:
+    its SELECT, given one part of its parents, tells about another part, and so would have told something else from the
+    whole. (With `slice` the model itself says that it reads more than it tells.)
+#}
+{% macro assert_result(relation, grain, facet=none) %}
+  {%- set found = run_query(problems_sql(relation, grain, facet)) -%}
   {%- for row in found.rows -%}
+    {%- set rows = row['how_many'] ~ " row(s) " -%}
+    {%- set such_as = "such as (" ~ row['example'] ~ "). Nothing was changed. " -%}
+    {%- if row['problem'] == 'outside' -%}
+      {%- do exceptions.raise_compiler_error(
+          model.name ~ ": not facet-local: from its parents' rows of the changed facets (" ~ facet | join(', ') ~ ") it made "
+          ~ rows ~ "of others, " ~ such_as ~ "Give the facet columns through unchanged, choose a facet that contains what a row"
+          ~ " depends on, or say with facet_from and slice which facets a change touches.") -%}
+    {%- endif -%}
     {%- do exceptions.raise_compiler_error(
-        model.name ~ ": " ~ row['how_many'] ~ " row(s) with a " ~ row['problem'] ~ " key (" ~ grain | join(', ') ~ "), such as ("
-        ~ row['example'] ~ "). Nothing was changed. Correct the model or its unique_key.") -%}
+        model.name ~ ": " ~ rows ~ "with a " ~ row['problem'] ~ " key (" ~ grain | join(', ') ~ "), " ~ such_as
+        ~ "Correct the model or its unique_key.") -%}
   {%- endfor -%}
 {% endmacro %}
+
+{# The result's statistics, which what follows is planned by; and a row for each problem. #}
+{% macro problems_sql(relation, grain, facet) -%}
+  {%- set example = "min(concat_ws(', ', " ~ grain | join('::text, ') ~ "::text))" -%}
+  analyze {{ relation }};
+  select 'null' as problem, count(*)::bigint as how_many, {{ example }} as example
+  from {{ relation }}
+  where {% for column in grain %}{{ column }} is null{{ ' or ' if not loop.last }}{% endfor %}
+  having count(*) > 0
+  union all
+  select 'repeated', sum(n - 1)::bigint, min(example)
+  from (
+    select count(*) as n, {{ example }} as example
+    from {{ relation }}
+    group by {{ grain | join(', ') }}
+    having count(*) > 1
+  ) as twice
+  having count(*) > 0
+  {%- if facet %}
+  union all
+  select 'outside', count(*)::bigint, min(concat_ws(', ', {{ facet | join('::text, ') }}::text))
+  from {{ relation }} as result
+  where not exists (select from facets where {{ same_key('facets', 'result', facet) }})
+  having count(*) > 0
+  {%- endif %}
+  order by problem
+{%- endmacro %}
 
 {% macro create_table_like_result(target_relation, result_relation) %}
   {%- call statement('create_target') -%}
