@@ -74,14 +74,9 @@ def watch(tell: Tell) -> None:
             super().copy_expert(sql, file, size)
 
     class WatchedConnection(Connection):
-        def commit(self) -> None:
+        def commit(self) -> None:  # `with connection` ends with it too
             told("commit")
             super().commit()
-
-        def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-            if kind is None:
-                told("commit")
-            super().__exit__(kind, error, trace)
 
     true_connect = psycopg2.connect
 

@@ -57,9 +57,6 @@ def watch_commits(told: Countdown) -> None:
             if writes:
                 told()
 
-        def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-            self.commit() if kind is None else self.rollback()
-
     def connect(*arguments: Any, **options: Any) -> Connection:
         made: Connection = true_connect(
             *arguments, **options, connection_factory=WatchedConnection, cursor_factory=WatchedCursor
