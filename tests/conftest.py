@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from sharding import instances, postgres
 from sharding.access.roles import open_database
@@ -37,6 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: number for number, folder in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
     note_rows(items)
+
+
+class Together(LoadFileScheduling):
+    """A file's tests stay in one process, and so do those of a folder that shares what takes a minute to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return str(Path(file).parent) if Path(file).parent.name == "integration" else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
+    """With `--dist loadfile`, as `make test` does."""
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ NINETY = Line("a", "90", 2)
 WHOLE = Window(complete=True)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @example(  # 100, 90, 100: what was said last counts, not what was loaded last
     [
         Sample("orders", 0, (HUNDRED,), Window()),

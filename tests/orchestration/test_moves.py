@@ -183,6 +183,7 @@ def test_cursors_follow_the_business(shop: Shop) -> None:
     assert [(e.shard, e.records) for e in report.extracted if e.business == "cafe"] in ([], [("shard_2", 0)])
 
 
+@pytest.mark.faults
 def test_models_made_anew_during_a_move(shop: Shop) -> None:
     """`dbt build --full-refresh` on both shards while the rows go over, and before the flip."""
     cafe, diner = numbers(shop)
@@ -204,6 +205,7 @@ def test_models_made_anew_during_a_move(shop: Shop) -> None:
     assert shop.rows(1, SUMS) == [(cafe, TENTH, Decimal("4.1000")), (diner, TENTH, Decimal("7.2500"))]
 
 
+@pytest.mark.faults
 def test_a_way_back_whose_time_is_over_is_given_up(shop: Shop) -> None:
     shop.sell("cafe", "a", "3.10")
     run_cycle(shop.installation)
@@ -219,6 +221,7 @@ def test_a_way_back_whose_time_is_over_is_given_up(shop: Shop) -> None:
         mover(at, "cafe").roll_back()
 
 
+@pytest.mark.faults
 def test_a_way_back_that_was_cut_off_is_brought_to_its_end(shop: Shop) -> None:
     shop.sell("cafe", "a", "3.10")
     run_cycle(shop.installation)
