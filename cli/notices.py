@@ -65,7 +65,8 @@ def show(
             {"field": k, "value": text(v)} for k, v in one.items() if k not in ("whom", "letters") and v is not None
         ]
         out.table(fields, f"notice {one['notice']}")
-        columns = ("who", "parts", "shard", "first_seen", "last_seen", "ended", "ended_at")
+        of_records = ("records",) if one["reason"] else ()
+        columns = ("who", "parts", *of_records, "shard", "first_seen", "last_seen", "ended", "ended_at")
         out.table(one["whom"], "Affected", columns=columns)
         out.table(one["letters"], "Letters", "none was written", ("letter", "channel", "subject", "sent_at", "error"))
 

@@ -80,8 +80,9 @@ def still_running(
     instance: dg.DagsterInstance, at: Installation, now: float | None = None, job: str = "cycle", shard: str = ""
 ) -> list[str]:
     """Ids of the cycles that run, or of another job's runs over a shard. One whose process is gone (killed, or the
-    machine was restarted) is called failed: what it had at work is the next one's. One that its tick made and did not begin (the daemon was killed between the
-    two, and did not come back for that tick) is called cancelled. `now`: Unix time."""
+    machine was restarted) is called failed: what it had at work is the next one's. One that its tick made and did not
+    begin (the daemon was killed between the two, and did not come back for that tick) is called cancelled. `now`: Unix
+    time."""
     running = []
     of = {"larder/shard": shard} if shard else {}
     begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], job_name=job, tags=of)

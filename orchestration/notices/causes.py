@@ -17,7 +17,7 @@ from orchestration.notices.scrub import normal, scrub
 from orchestration.results import GOOD, NodeResult
 from orchestration.transform import NOTHING_NEW, ShardBuild
 
-Step = Literal["extract", "load", "quarantine", "shard", "model", "test", "fresh", "slow", "reconcile", "run"]
+Step = Literal["extract", "load", "quarantine", "shard", "model", "test", "fresh", "slow", "reconcile", "export", "run"]
 
 
 OUTSIDE = "larder cycle"  # in place of a job's name
@@ -150,7 +150,14 @@ class Heard:
             return []  # a later pass went well
         kind = class_of_text("config", build.reason)
         kind = "our bug" if kind == "settings" and build.result is not None else kind
-        return [_of_shard(build.shard, kind, build.reason, "larder status")]
+        return [_of_shard(build.shard, kind, build.reason, self._again(build.shard, kind))]
+
+    def _again(self, shard: str, kind: Class) -> str:
+        """What to run where a shard failed as a whole: of one whose worker died or did not end, what that was at."""
+        if kind != "capacity":
+            return "larder status"
+        blocks = self.newest.get(shard)
+        return f"larder reproduce {blocks[0]}" if blocks else f"larder cycle --shard {shard}"
 
     def _of_node(self, build: ShardBuild, node: NodeResult) -> Cause:
         is_test = node.kind in ("test", "unit_test")

@@ -15,7 +15,8 @@ Told = tuple[Row, Sequence[Row]]  # a cause, and whom it affects
 
 _STEPS = {
     "extract": "extract", "load": "load", "quarantine": "quarantine", "shard": "shard", "model": "model",
-    "test": "data test", "fresh": "freshness", "slow": "requests", "reconcile": "reconciliation", "run": "Dagster run",
+    "test": "data test", "fresh": "freshness", "slow": "requests", "reconcile": "reconciliation", "export": "export",
+    "run": "Dagster run",
 }  # fmt: skip
 _OF = {
     "extract": "source",
@@ -24,6 +25,7 @@ _OF = {
     "fresh": "source",
     "slow": "reader",
     "reconcile": "business",
+    "export": "business",
     "run": "job",
 }
 
@@ -60,6 +62,8 @@ def headline(notice: Row, affected: Sequence[Row]) -> str:
             return f"{notice['subject']} is late for {whom}"
         case "slow", _:
             return f"requests of {whom} on {notice['subject']} take longer than expected"
+        case "export", kind:
+            return f"export of {whom} to files fails ({kind})"
         case "reconcile", _:
             return f"numbers of {whom} do not equal the receipts"
     return (

@@ -6,7 +6,7 @@ This one's cursor moves when a failure has been noted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ from sharding.settings import get_settings
 
 EVERY = 60  # seconds
 _AT_ONCE = 100
+_TAG = "larder/"
 
 
 @dg.sensor(
@@ -62,9 +63,16 @@ def failed_since(
     for record in records:
         run = record.dagster_run
         if not state.knows_run(conn, run.run_id):
-            found.append((cause_of_run(run.job_name, said_of(instance, run.run_id)), run.run_id))
+            said = said_of(instance, run.run_id)
+            found.append((cause_of_run(run.job_name, said, shards_of(run.tags)), run.run_id))
         since = max(since, record.update_timestamp.replace(tzinfo=UTC))
     return found, since
+
+
+def shards_of(tags: Mapping[str, str]) -> list[str]:
+    """The shards that a run was begun for: one, or those that were due."""
+    ours = {name.removeprefix(_TAG): said for name, said in tags.items() if name.startswith(_TAG)}
+    return [ours["shard"]] if "shard" in ours else sorted(ours)
 
 
 def said_of(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -38,6 +38,12 @@ log = logging.getLogger(__name__)
 PATIENCE = 25.0  # seconds that a cycle waits for mail servers at its end
 SHORTEST = 4  # letters of a credential; an account's name of one letter would take all texts apart
 LATEST = 10_000  # late sources that are told of
+SHOWN = 5  # shards of a run that died
+_AGAIN = {
+    "upkeep": "larder maintain", "upkeep_control": "larder maintain control", "export": "larder export",
+    "reconcile": "larder reconcile", "verify": "larder verify",
+}  # fmt: skip
+"""By job: what does the same by hand."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +116,11 @@ def late(conn: Connection, now: datetime) -> list[Cause]:
             continue
         title = specs[one.integration].title if one.integration in specs else one.integration
         through = f"are in the models up to {one.through:%Y-%m-%d %H:%M %Z}" if one.through else "were never read"
-        allowed = f"; they may be {one.allowed} old" if one.allowed else ""
+        allowed = f"; they may be {one.allowed} old, the objective is {one.objective}" if one.allowed else ""
         said = f"data of {one.stream} {through}{allowed}"
         found.append(
-            Cause("fresh", "late", title, one.source, said, "larder status", one.stream or "",
-                  frozenset({one.source, one.business, one.integration, one.stream or "", title}))
+            Cause("fresh", "late", title, one.source, said, f"larder status --business {one.business}",
+                  one.stream or "", frozenset({one.source, one.business, one.integration, one.stream or "", title}))
         )  # fmt: skip
     return found
 
@@ -152,12 +158,18 @@ def _send(dsn: str, channels: Channels) -> None:
         log.warning("letters wait for the next cycle: %s", " ".join(str(error).split()))
 
 
-def cause_of_run(job: str, error: Exception | str) -> Cause:
-    """A run, or a cycle outside Dagster, that was ended by an error."""
+def cause_of_run(job: str, error: Exception | str, shards: Sequence[str] = ()) -> Cause:
+    """A run, or a cycle outside Dagster, that was ended by an error. `shards`: those that it was begun for."""
     if isinstance(error, (IngestionError, ShardingError)):
         return Cause("run", class_of(error), job, job, error.cause, error.next_command, names=frozenset({job}))
     said = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return Cause("run", class_of_text("us", said), job, job, said, "larder cycle", names=frozenset({job}))
+    kind, again = class_of_text("us", said), _AGAIN.get(job, "larder cycle")
+    if job == "upkeep" and len(shards) == 1:
+        again = f"{again} {shards[0]}"
+    if shards:
+        more = f" and {len(shards) - SHOWN} more" if len(shards) > SHOWN else ""
+        said = f"{said}; it was begun for {', '.join(shards[:SHOWN])}{more}"
+    return Cause("run", kind, job, job, said, again, names=frozenset({job, *shards}))
 
 
 def _guarded(at: Installation, causes: Sequence[Cause]) -> list[Cause]:

@@ -16,6 +16,8 @@ from ingestion.errors import (
 from orchestration.events import Extracted, Failure, Loaded
 from orchestration.notices.causes import Cause, Heard
 from orchestration.notices.classes import class_of
+from orchestration.notices.sensor import shards_of
+from orchestration.notices.telling import cause_of_run
 from orchestration.results import BuildResult, NodeResult
 from orchestration.transform import NOTHING_NEW, ShardBuild
 
@@ -147,6 +149,31 @@ def test_what_a_later_pass_of_the_cycle_mended_is_not_told() -> None:
     heard.hear(built("shard_2", node("fct_sale", "success")))
     assert heard.causes(TITLES) == []
     assert heard.well({}).shards == {"shard_1", "shard_2"} and ("shard_1", "fct_sale") in heard.well({}).nodes
+
+
+def test_of_a_worker_that_died_the_next_command_is_what_it_was_at() -> None:
+    died = ShardBuild("shard_2", "failed", "the worker died (exit code -9; killed from outside)")
+    heard = Heard()
+    heard.hear(died)
+    [alone] = heard.causes(TITLES)
+    assert (alone.kind, alone.who, alone.command) == ("capacity", "shard_2", "larder cycle --shard shard_2")
+    heard.hear(Loaded("shard_2", "cafe", "cafe/till", "acme", "sales", ("b1", "b2"), records=2))
+    [after] = heard.causes(TITLES)
+    assert after.command == "larder reproduce b2" and after.fingerprint == alone.fingerprint
+    refused = Heard()
+    refused.hear(ShardBuild("shard_2", "failed", 'connection to server at "h" failed'))
+    assert [cause.command for cause in refused.causes(TITLES)] == ["larder status"]
+
+
+def test_a_run_that_died_names_the_shards_that_it_was_begun_for_and_what_does_the_same() -> None:
+    gone = "its process is gone; the next upkeep goes on where it was"
+    one = cause_of_run("upkeep", gone, shards_of({"larder/shard": "shard_7", "larder/because": "three at night"}))
+    assert one.kind == "capacity" and one.text == f"{gone}; it was begun for shard_7"
+    assert one.command == "larder maintain shard_7"
+    many = cause_of_run("cycle", "killed", shards_of({f"larder/shard_{n}": "due" for n in range(8)}))
+    assert many.text.endswith("it was begun for shard_0, shard_1, shard_2, shard_3, shard_4 and 3 more")
+    assert many.command == "larder cycle"
+    assert cause_of_run("verify", "killed").command == "larder verify"
 
 
 def test_a_skipped_shard_says_that_it_is_well_only_where_it_was_looked_at() -> None:
