@@ -50,7 +50,7 @@ def _fill(connection: psycopg2.extensions.connection) -> None:
         )
         cursor.execute("create unique index on marts.sum_day (location_id, business_date)")
         cursor.execute("select keys.protect('marts.sum_day')")
-        cursor.execute("create role t_bench in role larder_tenant")
+        cursor.execute("create role t_bench in role larder_tenant role current_user")
         cursor.execute("grant select on marts.sum_day to larder_tenant, larder_inspector")
         cursor.execute("grant usage on schema marts to larder_tenant")
         cursor.execute("insert into keys.route (business, name, display_name) values (7, 'seven', 'Seven')")

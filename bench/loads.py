@@ -44,6 +44,12 @@ def fresh_shard(settings: Settings, name: str) -> Iterator[tuple[Shard, int]]:
     password = instances.secret_path("bench", settings).read_text()
     shard = Shard(name, at.name, name, "", at.host, at.port, at.username, password)
     provision_shard(shard)
+    with (
+        closing(psycopg2.connect(instances.superuser_dsn(at, "postgres", settings))) as conn,
+        conn,
+        conn.cursor() as cur,
+    ):
+        cur.execute(f"grant pg_checkpoint to {at.username}")  # measurements begin after one
     source_id = BUSINESS << 45 | 1
     with closing(psycopg2.connect(shard.dsn)) as conn, conn, conn.cursor() as cur:
         cur.execute("insert into keys.route (business, name, display_name) values (%s, 'bench', 'Bench')", (BUSINESS,))

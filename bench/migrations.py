@@ -172,7 +172,10 @@ class _World:
         names = [f"s_{self.number + n}" for n in range(count)]
         self.number += count
         for name in names:
-            self._execute(f"create database {name} template {self.template.database} strategy file_copy")
+            self._execute(
+                f"create database {name} template {self.template.database} strategy file_copy"
+                f" owner {self.instance.username}"
+            )
             self.catalogue.add_shard(name, "fleet", name)
         self._execute("checkpoint")
         yield [self.catalogue.shard(name) for name in names]
@@ -181,7 +184,7 @@ class _World:
             self._execute(f"drop database {name} with (force)")
 
     def _execute(self, statement: str) -> None:
-        with closing(psycopg2.connect(self._dsn("postgres"))) as connection:
+        with closing(psycopg2.connect(instances.superuser_dsn(self.instance, "postgres", self.settings))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)

@@ -121,7 +121,9 @@ def search(home: Path, rows: int) -> list[dict[str, object]]:
         town = Town(settings, rows)
         found = []
         for bulk in TRIED:
-            with closing(psycopg2.connect(town.new.dsn)) as conn, conn.cursor() as cursor:
+            new = instances.as_instance(instances.record_of("new", settings))
+            superuser = instances.superuser_dsn(new, "postgres", settings)
+            with closing(psycopg2.connect(superuser)) as conn, conn.cursor() as cursor:
                 conn.autocommit = True
                 cursor.execute("alter system set max_wal_size = %s", (bulk.wal,))
                 cursor.execute("select pg_reload_conf()")

@@ -25,6 +25,7 @@ from cli.context import get_context
 from cli.output import EXIT_CODES, JsonFlag, Output
 from ingestion.errors import LarderError as IngestionError
 from sharding import instances, migrate, postgres
+from sharding.bootstrap import superuser_secret
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.settings import Settings
@@ -109,10 +110,12 @@ def servers(settings: Settings) -> Iterator[Finding]:
     for name in names:
         status = instances.status(name, settings)
         secret = instances.secret_path(name, settings)
+        secrets = [path for path in (secret, superuser_secret(name, settings.home)) if path.exists()]
         if not secret.exists():
             yield Finding(f"instance {name}", "fail", f"its password {secret} is gone", "larder clean", "config")
-        elif secret.stat().st_mode & 0o077:
-            yield Finding(f"instance {name}", "fail", "others can read its password", f"chmod 600 {secret}", "config")
+        elif open_ones := [str(path) for path in secrets if path.stat().st_mode & 0o077]:
+            repair = f"chmod 600 {' '.join(open_ones)}"
+            yield Finding(f"instance {name}", "fail", "others can read its password", repair, "config")
         elif status.state == "running":
             yield Finding(f"instance {name}", "ok", f"runs on port {status.port}, pid {status.pid}")
         elif status.port is not None and not instances.is_free(status.port):

@@ -12,6 +12,7 @@ from cli.output import JsonFlag, Output
 from cli.replica import app as replica_app
 from cli.replica import replica_rows
 from sharding.access.roles import READER
+from sharding.bootstrap import ADMINISTRATOR
 from sharding.errors import LarderError
 from sharding.migrate import Locks, shard_drift
 from sharding.migrating import fleet
@@ -46,7 +47,7 @@ def add(
     namespace: Annotated[str, typer.Option(help="Prefix of the shard's schemas, where shards share a database.")] = "",
     host: Annotated[str, typer.Option(help="Of a server that runs elsewhere, such as RDS.")] = "",
     port: Annotated[int, typer.Option(help="Of that server.")] = 5432,
-    username: Annotated[str, typer.Option(help="A login there that may create databases and roles.")] = "larder",
+    username: Annotated[str, typer.Option(help="A role there as docs/access.md has it; no superuser.")] = ADMINISTRATOR,
     secret: Annotated[str, typer.Option(help="Where its password is: env:NAME or file:PATH.")] = "",
     json: JsonFlag = False,
 ) -> None:

@@ -259,7 +259,9 @@ def _read(vault: BlockStore, place: str) -> Backup:
             | {
                 "at": datetime.fromisoformat(told["at"]),
                 "store": tuple(told["store"]),
-                "content": Content(**held | {"roles": tuple(held["roles"])}),
+                "content": Content(
+                    **held | {"roles": tuple(held["roles"]), "owners": tuple(map(tuple, held.get("owners", ())))}
+                ),
                 "part": Part(**{name: tuple(patterns) for name, patterns in told["part"].items()}),
                 "files": tuple(File(**file) for file in told["files"]),
             }

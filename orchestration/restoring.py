@@ -34,7 +34,7 @@ from sharding.backup.settle import Settled, close, settle_businesses, settle_tra
 from sharding.backup.shards import shares
 from sharding.erasing.traces import connect
 from sharding.errors import LarderError
-from sharding.migrate import migrate_shard
+from sharding.migrate import arrange_rights, migrate_shard
 from sharding.model import INSPECTOR, LOADER, Business, Shard
 from sharding.moving.journal import moves
 from sharding.postgres import binaries
@@ -183,11 +183,12 @@ class Restorer:
                     raise LarderError(f"database {shard.database} exists", "you", "larder shard list")
                 with closing(psycopg2.connect(shard.dsn)) as conn, conn, conn.cursor() as cursor:
                     open_database(cursor, shard.database)
-                restore(shard.dsn, dumped, programs, self.settings.backup_jobs)
+                restore(shard.dsn, dumped, programs, self.settings.backup_jobs, backup.content)
         with _step(done, "counted"):
             done.rows = self._count(backup, shard)
         with _step(done, "settled"):
-            migrate_shard(shard)
+            if not migrate_shard(shard):
+                arrange_rights(shard)
             with closing(connect(shard)) as conn:
                 kept = settle_transactions(conn, shard, backup.content)
                 done.settled = Settled(kept, (), (), 0)

@@ -45,7 +45,7 @@ def restore_control(settings: Settings, backup: Backup, say: Say = lambda text: 
         dumped = fetch(vault_of(settings), backup, folder)
         ensure_groups(server, backup.content.roles)
         create_database(server, fresh)
-        restore(there, dumped, binaries(settings), settings.backup_jobs)
+        restore(there, dumped, binaries(settings), settings.backup_jobs, backup.content)
     with closing(psycopg2.connect(there)) as conn:
         found = counts(conn, backup.part)
     if found != backup.content.tables:

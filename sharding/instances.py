@@ -17,12 +17,14 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import psycopg2
 
+from sharding import bootstrap
+from sharding.bootstrap import ADMINISTRATOR, SUPERUSER, superuser_secret
 from sharding.credentials import password_of, read_secret, write_secret
 from sharding.errors import LarderError
 from sharding.model import Instance, postgres_url
@@ -30,7 +32,6 @@ from sharding.postgres import Account, PgBinaries, account, binaries, runtime_di
 from sharding.settings import Settings
 
 HOST = "127.0.0.1"
-USERNAME = "larder"
 STOP_SECONDS = 60
 ORPHAN_SECONDS = 15
 _LOG_LIMIT = 20_000_000
@@ -38,12 +39,13 @@ _LOG_LIMIT = 20_000_000
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of an embedded instance between runs."""
+    """What is kept of an embedded instance between runs. `prepared`: by which edition of sharding/bootstrap.py."""
 
     name: str
     port: int
     data: str
-    username: str = USERNAME
+    username: str = ADMINISTRATOR
+    prepared: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def known(settings: Settings) -> list[str]:
 
 
 def secret_path(name: str, settings: Settings) -> Path:
-    """Where the password of an embedded instance is kept."""
+    """Where the password of an embedded instance's administrator is kept."""
     return settings.secrets_dir / f"{name}.password"
 
 
@@ -74,9 +76,14 @@ def as_instance(record: Record) -> Instance:
 
 
 def instance_dsn(instance: Instance, database: str, home: Path) -> str:
-    """`postgresql://…` of a database on an instance, password included."""
+    """`postgresql://…` of a database on an instance as its administrator, password included."""
     password = read_secret(instance.secret_ref, home)
     return postgres_url(instance.username, password, instance.host, instance.port, database)
+
+
+def superuser_dsn(instance: Instance, database: str, settings: Settings) -> str:
+    """`instance_dsn` of an embedded instance's superuser: for measurements and faults, not for any part of Larder."""
+    return bootstrap.Server(instance.name, instance.host, instance.port, settings.home).dsn(database)
 
 
 def record_of(name: str, settings: Settings) -> Record:
@@ -133,10 +140,11 @@ def start(name: str, settings: Settings, options: Mapping[str, str] | None = Non
             )
         if running_pid(data) is None:
             if not is_free(record.port):
-                record = _write(Record(name, _free_port(), record.data, record.username), settings)
+                record = _write(replace(record, port=_free_port()), settings)
             _configure(record, who, programs, options or {})
             _forget_reused_pid(data)
             _launch(record, settings, who, programs)
+        record = _prepare(record, settings, programs)
         _greet(record, settings)
         return as_instance(record)
 
@@ -171,18 +179,19 @@ def forget_lost(name: str, settings: Settings) -> bool:
 
 
 def remove(name: str, settings: Settings) -> None:
-    """Stop an embedded instance and delete its data, record and password."""
+    """Stop an embedded instance and delete its data, record and passwords."""
     record = _read(name, settings)
     if record is None:
         return
     stop(name, settings)
     shutil.rmtree(record.data, ignore_errors=False)
-    secret_path(name, settings).unlink(missing_ok=True)
+    for secret in (secret_path(name, settings), superuser_secret(name, settings.home)):
+        secret.unlink(missing_ok=True)
     _record_path(name, settings).unlink()
 
 
 def clone(name: str, origin: Settings, settings: Settings) -> None:
-    """Give `settings` an embedded instance with the data and password of `origin`'s stopped one of that name, which
+    """Give `settings` an embedded instance with the data and passwords of `origin`'s stopped one of that name, which
     `start` then starts on a port of its own. Copying takes a tenth of what making and migrating does.
 
     Raises:
@@ -200,6 +209,8 @@ def clone(name: str, origin: Settings, settings: Settings) -> None:
         raise LarderError(f"instance {name} cannot be copied: {copied.stderr.strip()[-400:]}", "us", "larder doctor")
     partial.rename(base / "data")
     write_secret(secret_path(name, settings), secret_path(name, origin).read_text())
+    write_secret(superuser_secret(name, settings.home), superuser_secret(name, origin.home).read_text())
+    _write(replace(record, port=_free_port(), data=str(base / "data")), settings)
 
 
 def _base(name: str, settings: Settings, who: Account) -> Path:
@@ -221,9 +232,9 @@ def _create(name: str, settings: Settings, who: Account, programs: PgBinaries, o
         who.give(partial)
         password_file.unlink(missing_ok=True)
         password_file.touch(mode=0o600)
-        password_file.write_text(password_of(secret_path(name, settings)))
+        password_file.write_text(password_of(superuser_secret(name, settings.home)))
         who.give(password_file)
-        names = ["--pgdata", str(partial), "--username", USERNAME, "--pwfile", str(password_file)]
+        names = ["--pgdata", str(partial), "--username", SUPERUSER, "--pwfile", str(password_file)]
         kinds = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
         if options.get("fsync") == "off":
             kinds.append("--no-sync")
@@ -282,6 +293,16 @@ def _launch(record: Record, settings: Settings, who: Account, programs: PgBinari
     reasons = re.findall(r"(?:LOG|FATAL|PANIC|HINT):\s+(.+)", said)[-2:] or said.strip().splitlines()[-1:]
     cause = f"instance {record.name} does not start: {'; '.join(reasons)}"
     raise LarderError(cause, "us", f"tail -n 50 {log}")
+
+
+def _prepare(record: Record, settings: Settings, programs: PgBinaries) -> Record:
+    """Make the administering role, where that has not been done, or not by what it is to be able to now."""
+    edition = bootstrap.edition(programs.has_library("pg_stat_statements"))
+    if record.prepared == edition:
+        return record
+    server = bootstrap.Server(record.name, HOST, record.port, settings.home)
+    bootstrap.prepare(server, password_of(secret_path(record.name, settings)))
+    return _write(replace(record, username=ADMINISTRATOR, prepared=edition), settings)
 
 
 def _greet(record: Record, settings: Settings) -> None:

@@ -52,8 +52,8 @@ def provision_control(instance: Instance, settings: Settings) -> str:
 
 def provision_shard(shard: Shard, folder: Path = MIGRATIONS, locks: Locks | None = None) -> list[str]:
     """Create a shard's database and schemas at the newest version; returns the revisions applied now."""
-    create_database(shard.server_dsn, shard.database)
     ensure_roles(shard)
+    create_database(shard.server_dsn, shard.database)
     with altering_roles(shard) as cursor:
         open_database(cursor, shard.database)
     statements.install(shard)

@@ -17,11 +17,11 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.access.roles import altering_roles
+from sharding.bootstrap import WATCH as SCHEMA
 from sharding.errors import LarderError
 from sharding.model import INSPECTOR, Shard
 
 LIBRARY = "pg_stat_statements"
-SCHEMA = "larder_watch"
 _TIMEOUT = "-c statement_timeout=10s -c default_transaction_read_only=on"
 CONNECT_SECONDS = 5
 
@@ -67,21 +67,22 @@ def _install(cursor: Cursor) -> bool:
     cursor.execute("select 1 from pg_available_extensions where name = %s", (LIBRARY,))
     if cursor.fetchone() is None:
         return False
-    names = {"schema": sql.Identifier(SCHEMA), "inspector": sql.Identifier(INSPECTOR)}
-    schema = _schema(cursor)
-    if schema is None:
-        cursor.execute(sql.SQL("create schema if not exists {schema}").format(**names))
-        cursor.execute(sql.SQL("create extension pg_stat_statements schema {schema}").format(**names))
-    elif schema != SCHEMA:
-        return True  # somebody else's, and readable as they made it
-    for statement in (
+    schema, names = _schema(cursor), {"schema": sql.Identifier(SCHEMA), "inspector": sql.Identifier(INSPECTOR)}
+    making = (
+        "create schema if not exists {schema}",
+        "create extension pg_stat_statements schema {schema}",
         "revoke all on schema {schema} from public",
         "revoke all on all tables in schema {schema} from public",
         "revoke all on all functions in schema {schema} from public",
+    )
+    granting = (
         "grant usage on schema {schema} to {inspector}",
         "grant select on all tables in schema {schema} to {inspector}",
         "grant execute on function {schema}.pg_stat_statements(boolean) to {inspector}",
-    ):
+    )
+    if schema not in (None, SCHEMA):
+        return True  # somebody else's, and readable as they made it
+    for statement in (*(making if schema is None else ()), *granting):
         cursor.execute(sql.SQL(statement).format(**names))
     return True
 

@@ -73,9 +73,14 @@ class Server:
         at = self.instance
         return Shard(name, at.name, database, namespace, at.host, at.port, at.username, self.password)
 
-    def execute(self, statement: str) -> None:
-        """Run a statement outside a transaction on the maintenance database."""
-        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+    def superuser_dsn(self, database: str = "postgres") -> str:
+        """For what only a superuser can do to a server, such as breaking it; no part of Larder connects so."""
+        return instances.superuser_dsn(self.instance, database, self.settings)
+
+    def execute(self, statement: str, database: str = "", as_superuser: bool = False) -> None:
+        """Run a statement outside a transaction, on the maintenance database where no other is named."""
+        dsn = (self.superuser_dsn if as_superuser else self.dsn)(database or "postgres")
+        with closing(psycopg2.connect(dsn)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)

@@ -47,14 +47,14 @@ class Comparison:
 def database(settings: Settings, name: str) -> Iterator[str]:
     """A new database on the benchmark's server; its URL. Nothing but what is measured runs there."""
     at: Instance = instances.as_instance(instances.record_of("bench", settings))
-    with closing(psycopg2.connect(instances.instance_dsn(at, "postgres", settings.home))) as conn:
+    with closing(psycopg2.connect(instances.superuser_dsn(at, "postgres", settings))) as conn:
         conn.autocommit = True
         with conn.cursor() as cur:
             cur.execute("alter system set autovacuum = off")  # `settle` does its work, where nothing is measured
             cur.execute("select pg_reload_conf()")
             cur.execute(f"create database {name}")
             try:
-                yield instances.instance_dsn(at, name, settings.home)
+                yield instances.superuser_dsn(at, name, settings)
             finally:
                 cur.execute(f"drop database {name} with (force)")
 

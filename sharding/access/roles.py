@@ -6,6 +6,7 @@ passwords follow from the administrator's, so that there is one secret an instan
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -15,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import encrypt_password
 
+from sharding.errors import LarderError
 from sharding.model import INSPECTOR, LOADER, MOVER, ROUTER, TRANSFORMER, Shard
 
 OWNER = "larder_owner"
@@ -34,12 +36,19 @@ _MEMBERS = (
     ("pg_read_all_stats", (MOVER, INSPECTOR)),  # whom a flip would wait for
     (TENANT, (TENANT_RAW,)),
 )
+_ADMINISTERED = ("pg_read_all_data", "pg_read_all_stats", "pg_signal_backend")
+"""Postgres' own roles that the administrator is in and, but for the last, puts Larder's parts in."""
 _LOCK = 19452
 
 
 def ensure_roles(shard: Shard) -> None:
-    """Make the roles on a shard's server, with their passwords and memberships. Safe to repeat."""
+    """Make the roles on a shard's server, with their passwords and memberships. Safe to repeat.
+
+    Raises:
+        LarderError: turn `config`: the administrator may not, with what a superuser has to say first.
+    """
     with altering_roles(shard) as cursor:
+        _require_rights(cursor, shard)
         cursor.execute("select rolname from pg_roles where rolname = any(%s)", ([*LOGINS, *GROUPS],))
         there = {name for (name,) in cursor.fetchall()}
         for name in (*GROUPS, *LOGINS):
@@ -51,14 +60,23 @@ def ensure_roles(shard: Shard) -> None:
             cursor.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(sql.Identifier(name)))
         for group, members in _MEMBERS:
             _grant(cursor, group, members)
-        cursor.execute("select rolsuper from pg_roles where rolname = current_user")
+        for group in (*_ADMINISTERED, OWNER, TRANSFORMER, LOADER):
+            join(cursor, group)
+        cursor.execute("select has_parameter_privilege('session_replication_role', 'set with grant option')")
         if cursor.fetchone() == (True,):
             parameter = sql.SQL("grant set on parameter session_replication_role to {}")
             cursor.execute(parameter.format(sql.Identifier(MOVER)))
-        else:  # it may give tables only to roles that it is in
-            _grant(cursor, OWNER, (shard.username,))
-            _grant(cursor, TRANSFORMER, (shard.username,))
-            _grant(cursor, LOADER, (shard.username,))
+        cursor.execute("select has_database_privilege('postgres', 'connect with grant option')")
+        if cursor.fetchone() == (True,):  # on embedded servers it is closed; statistics of statements are there
+            cursor.execute(sql.SQL("grant connect on database postgres to {}").format(sql.Identifier(INSPECTOR)))
+
+
+def join(cursor: Cursor, role: str) -> None:
+    """Put the administrator into a role that it made, or administers: it may then do what the role may, and give it
+    things."""
+    cursor.execute("select pg_has_role(%s, 'usage')", (role,))
+    if cursor.fetchone() != (True,):
+        cursor.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
 
 
 def open_database(cursor: Cursor, database: str) -> None:
@@ -121,3 +139,39 @@ def _grant(cursor: Cursor, group: str, members: tuple[str, ...]) -> None:
     cursor.execute(
         sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.SQL(", ").join(map(sql.Identifier, members)))
     )
+
+
+def _require_rights(cursor: Cursor, shard: Shard) -> None:
+    """Refuse an administrator that cannot make what the shard needs."""
+    cursor.execute(
+        """
+        select quote_ident(current_user), rolsuper, rolcreaterole and rolcreatedb,
+            current_setting('server_version_num')::int >= 160000,
+            has_parameter_privilege('session_replication_role', 'set with grant option') or exists (
+                select from pg_roles as mover
+                where mover.rolname = %s and has_parameter_privilege(mover.oid, 'session_replication_role', 'set')),
+            array(
+                select rolname::text from pg_roles
+                where rolname = any(%s) and not pg_has_role(oid, 'member with admin option') order by 1),
+            (select quote_ident(datname) from pg_database where datname = %s and not pg_has_role(datdba, 'usage'))
+        from pg_roles where rolname = current_user
+        """,
+        (MOVER, [*_ADMINISTERED, *LOGINS, *GROUPS], shard.database),
+    )
+    [(me, is_superuser, makes_roles, needs_option, replicates, not_administered, foreign)] = cursor.fetchall()
+    if is_superuser:
+        return
+    needed = [] if makes_roles else [f"alter role {me} createdb createrole"]
+    if needs_option and not_administered:
+        needed.append(f"grant {', '.join(not_administered)} to {me} with admin option")
+    if not replicates:
+        needed.append(f"grant set on parameter session_replication_role to {me} with grant option")
+    if foreign is not None:
+        needed.append(f"alter database {foreign} owner to {me}")
+    if needed:
+        said = "; ".join(needed)
+        raise LarderError(
+            f"{me} cannot administer {shard.instance} yet. A superuser there has to say once: {said}",
+            "config",
+            f"psql -h {shard.host} -p {shard.port} -d postgres -c {shlex.quote(said)}   # as a superuser; then repeat",
+        )

@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.access import workspace
-from sharding.access.roles import TENANT, TENANT_RAW, altering_roles, set_password
+from sharding.access.roles import TENANT, TENANT_RAW, altering_roles, join, set_password
 from sharding.catalogue import Catalogue
 from sharding.credentials import password_of, read_secret, write_secret
 from sharding.errors import LarderError
@@ -207,12 +207,27 @@ def drop_roles(shard: Shard, business: int, keep_login: bool = False) -> None:
     if keep_login:
         return
     with altering_roles(shard) as cursor:
-        cursor.execute("select datname from pg_database where has_database_privilege(%s, oid, 'connect')", (role,))
+        cursor.execute("select from pg_roles where rolname = %s", (role,))
+        if cursor.fetchone() is None:
+            return
+        cursor.execute(
+            "select datname from pg_database as d where exists ("
+            "select from aclexplode(d.datacl) as acl where acl.grantee = %s::regrole)",
+            (role,),
+        )
         for (database,) in cursor.fetchall():
             cursor.execute(
                 sql.SQL("revoke all on database {} from {}").format(sql.Identifier(database), sql.Identifier(role))
             )
-        cursor.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))
+        cursor.execute(
+            "select exists (select from pg_shdepend where refclassid = 'pg_authid'::regclass"
+            " and refobjid = %s::regrole and dbid <> 0)",
+            (role,),
+        )
+        if cursor.fetchone() == (True,):  # a copy of the shard has things of its; they are dropped there
+            cursor.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(role)))
+        else:
+            cursor.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
 
 
 def _make(catalogue: Catalogue, shard: Shard, record: _Record) -> None:
@@ -222,17 +237,23 @@ def _make(catalogue: Catalogue, shard: Shard, record: _Record) -> None:
         cursor.execute("select 1 from pg_roles where rolname = %s", (record.role,))
         if cursor.fetchone() is None:
             cursor.execute(sql.SQL("create role {} nologin").format(role))
+        join(cursor, record.role)  # it ends its sessions, backs up what it makes, and drops it
         set_password(cursor, record.role, _password(catalogue, record.secret_ref))
         cursor.execute(sql.SQL("alter role {} connection limit {}").format(role, sql.Literal(CONNECTIONS)))
         settings = SETTINGS if record.workspace_bytes is None else workspace.writable(SETTINGS)
-        cursor.execute("select rolsuper from pg_roles where rolname = current_user")
-        hard = HARD if cursor.fetchone() == (True,) else {}
-        for name, value in {**settings, **hard}.items():
+        cursor.execute(
+            "select array(select name from unnest(%s) as name where has_parameter_privilege(name, 'set'))",
+            (list(HARD),),
+        )
+        [(may_set,)] = cursor.fetchall()
+        for name, value in {**settings, **{name: HARD[name] for name in may_set}}.items():
             cursor.execute(sql.SQL("alter role {} set {} = {}").format(role, sql.Identifier(name), sql.Literal(value)))
         for other in {TENANT, TENANT_RAW} - {group}:
             cursor.execute(sql.SQL("revoke {} from {}").format(sql.Identifier(other), role))
         cursor.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), role))
         cursor.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(shard.database), role))
+    if record.workspace_bytes is not None:
+        workspace.ensure_trigger(shard, catalogue.home)
     with _administering(shard) as cursor:
         cursor.execute(
             shard.render("""

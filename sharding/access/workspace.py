@@ -6,11 +6,16 @@ command that makes or changes objects, looks at the schema's size at its end and
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from sharding import bootstrap
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.model import Business, Shard
@@ -46,7 +51,7 @@ def require_own_instance(catalogue: Catalogue, owner: Business, instance: str | 
 
 
 def make(cursor: Cursor, shard: Shard, role: str, quota_bytes: int) -> None:
-    """The schema, or a new quota for it; as an administrator who may make event triggers."""
+    """The schema, or a new quota for it."""
     names = {"schema": sql.Identifier(shard.schema(NAME)), "role": sql.Identifier(role)}
     cursor.execute(sql.SQL("create schema if not exists {schema}").format(**names))
     cursor.execute(sql.SQL("grant usage, create on schema {schema} to {role}").format(**names))
@@ -57,22 +62,46 @@ def make(cursor: Cursor, shard: Shard, role: str, quota_bytes: int) -> None:
         """),
         (shard.schema(NAME), role, quota_bytes),
     )
-    trigger = _trigger(shard)
-    cursor.execute("select 1 from pg_event_trigger where evtname = %s", (trigger,))
-    if cursor.fetchone() is None:
-        cursor.execute(
-            sql.SQL("create event trigger {} on ddl_command_end execute function {}.hold_workspaces()").format(
-                sql.Identifier(trigger), sql.Identifier(shard.schema("keys"))
-            )
-        )
-        cursor.execute(sql.SQL("alter event trigger {} enable always").format(sql.Identifier(trigger)))
+
+
+def ensure_trigger(shard: Shard, home: Path) -> None:
+    """Make the event trigger that looks at workspaces after each command. It stays when a workspace goes, and then does
+    nothing. Only a superuser can make one, or whom the operator of a managed server lets: on an embedded server of this
+    home the superuser does.
+
+    Raises:
+        LarderError: turn `config`: a superuser of a server elsewhere has to do it.
+    """
+    name = _trigger(shard)
+    statements = (
+        f"create event trigger {name} on ddl_command_end execute function {shard.schema('keys')}.hold_workspaces()",
+        f"alter event trigger {name} enable always",
+    )
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("select exists (select from pg_event_trigger where evtname = %s)", (name,))
+        if cursor.fetchone() == (True,):
+            return
+    dsn = shard.dsn
+    if bootstrap.superuser_secret(shard.instance, home).exists():
+        dsn = bootstrap.Server(shard.instance, shard.host, shard.port, home).dsn(shard.database)
+    try:
+        with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        said = "; ".join(statements)
+        raise LarderError(
+            f"{shard.username} may not make event triggers on {shard.instance}, and one holds the quota of a workspace."
+            f" A superuser there has to say once: {said}",
+            "config",
+            f"psql -h {shard.host} -p {shard.port} -d {shard.database} -c {shlex.quote(said)}   # then repeat",
+        ) from error
 
 
 def drop(cursor: Cursor, shard: Shard, role: str) -> None:
     """The schema with all that is in it."""
     cursor.execute(shard.render("delete from {keys}.workspace where role = %s returning schema"), (role,))
     for (schema,) in cursor.fetchall():
-        cursor.execute(sql.SQL("drop event trigger if exists {}").format(sql.Identifier(_trigger(shard))))
         cursor.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema)))
 
 

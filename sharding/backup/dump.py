@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, make_dsn, parse_dsn
 from psycopg2.extensions import connection as Connection
 
+from sharding.access.roles import join
 from sharding.errors import LarderError
+from sharding.ownership import Owned, give, owned
 from sharding.postgres import PgBinaries
 
 
@@ -35,6 +38,7 @@ class Content:
         tables: `schema.table` → rows.
         roles: roles that own, or may read, something of it.
         known: what else there is to say of it.
+        owners: (kind, name, owner, schema) of what is not the administrator's own.
     """
 
     server_version: int
@@ -44,6 +48,7 @@ class Content:
     tables: dict[str, int]
     roles: tuple[str, ...]
     known: dict[str, Any] = field(default_factory=dict)
+    owners: tuple[tuple[str, str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,11 @@ def content(conn: Connection, keys_schema: str, part: Part, known: dict[str, Any
         [(version, cluster, next_xid)] = cursor.fetchall()
         cursor.execute(sql.SQL("select revision, sha256 from {}.schema_history").format(sql.Identifier(keys_schema)))
         revisions = dict(cursor.fetchall())
-        return Content(version, cluster, next_xid, revisions, counts(conn, part), _roles(conn), known)
+        cursor.execute("select current_user::text")
+        [(me,)] = cursor.fetchall()
+        theirs = [one for one in owned(cursor) if one.owner != me and _is_in(one.schema, part)]
+        owners = tuple((one.kind, one.name, one.owner, one.schema) for one in theirs)
+        return Content(version, cluster, next_xid, revisions, counts(conn, part), _roles(conn), known, owners)
 
 
 def counts(conn: Connection, part: Part) -> dict[str, int]:
@@ -112,18 +121,36 @@ def dump(dsn: str, folder: Path, programs: PgBinaries, snapshot: str, part: Part
     _run(
         programs, "pg_dump", dsn,
         ["--format=directory", f"--file={folder}", f"--jobs={jobs}", f"--snapshot={snapshot}", *schemas,
-         "--no-unlogged-table-data", f"--compress={'zstd:3' if programs.has_zstd() else 'gzip'}"],
+         "--no-unlogged-table-data", f"--compress={'zstd:3' if programs.has_zstd() else '6'}"],
         "larder backup --jobs 1",
     )  # fmt: skip
 
 
-def restore(dsn: str, folder: Path, programs: PgBinaries, jobs: int) -> None:
-    """Fill a new, empty database from a folder. Owners and rights come with it: the roles must be there.
+def restore(dsn: str, folder: Path, programs: PgBinaries, jobs: int, content: Content) -> None:
+    """Fill a new, empty database from a folder. Rights come with it, and then owners: the roles must be there. While
+    it is filled all belongs to whoever does it: only a superuser could make a table that is somebody else's from the
+    beginning.
 
     Raises:
         LarderError: turn `us`: something could not be restored; the database is not to be used.
     """
-    _run(programs, "pg_restore", dsn, ["--exit-on-error", f"--jobs={jobs}", str(folder)], "larder backup list")
+    listed = _run(programs, "pg_restore", None, ["--list", str(folder)], "larder backup list")
+    with tempfile.NamedTemporaryFile("w", prefix="larder-restore-", suffix=".list") as chosen:
+        chosen.write("\n".join(line for line in listed.splitlines() if not _is_servers(line)))
+        chosen.flush()
+        _run(
+            programs, "pg_restore", dsn,
+            ["--exit-on-error", "--no-owner", f"--jobs={jobs}", f"--use-list={chosen.name}", str(folder)],
+            "larder backup list",
+        )  # fmt: skip
+    with closing(psycopg2.connect(dsn)) as conn, conn, conn.cursor() as cursor:
+        give(cursor, (Owned(*one) for one in content.owners))
+
+
+def _is_servers(line: str) -> bool:
+    """Whether a line of a dump's list is what a superuser gives a database: rights on Postgres' own functions, and
+    event triggers (sharding/access/workspace.py makes them anew)."""
+    return " EVENT TRIGGER " in line or " ACL pg_catalog " in line
 
 
 def ensure_groups(dsn: str, names: Sequence[str]) -> None:
@@ -133,6 +160,7 @@ def ensure_groups(dsn: str, names: Sequence[str]) -> None:
         there = {name for (name,) in cursor.fetchall()}
         for name in sorted(set(names) - there):
             cursor.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
+            join(cursor, name)
 
 
 def _roles(conn: Connection) -> tuple[str, ...]:
@@ -156,18 +184,20 @@ def _is_in(schema: str, part: Part) -> bool:
     return not any(fnmatchcase(schema, pattern) for pattern in part.without)
 
 
-def _run(programs: PgBinaries, tool: str, dsn: str, arguments: Sequence[str], again: str) -> None:
-    """Run one of Postgres' programs. The password goes by the environment: a command line is open to all."""
+def _run(programs: PgBinaries, tool: str, dsn: str | None, arguments: Sequence[str], again: str) -> str:
+    """Run one of Postgres' programs; returns what it says. The password goes by the environment: a command line is open
+    to all."""
     program = programs.tool(tool)
     if not program.exists():
         raise LarderError(f"{programs.bin} has no {tool}", "config", "LARDER_POSTGRES_BIN=… larder doctor")
-    parts = parse_dsn(dsn)
+    parts = parse_dsn(dsn) if dsn else {}
     secret = str(parts.pop("password", ""))
-    to = make_dsn(**{**parts, "application_name": "larder backup"})
+    to = [f"--dbname={make_dsn(**{**parts, 'application_name': 'larder backup'})}"] if dsn else []
     done = subprocess.run(
-        [str(program), f"--dbname={to}", *arguments], env={**os.environ, "PGPASSWORD": secret},
+        [str(program), *to, *arguments], env={**os.environ, "PGPASSWORD": secret},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         said = " ".join(done.stderr.split())[-600:]
         raise LarderError(f"{tool} failed: {said or f'exit code {done.returncode}'}", "us", again)
+    return done.stdout

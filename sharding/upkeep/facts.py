@@ -209,6 +209,7 @@ _TABLES = """
     left join pg_stat_all_tables as s on s.relid = c.oid
     where c.relkind in ('r', 'm') and c.relpersistence <> 't' and n.nspname <catalog> 'pg_catalog'
         and n.nspname <> 'information_schema'
+        and not c.relisshared  -- the server's, whose vacuum takes a superuser: autovacuum's alone
         and n.nspname not like replace('{raw}', '_', '\\_') || '\\_landing\\_%'
     order by 1, 2
 """

@@ -74,7 +74,8 @@ def _holders(shard: str, facts: Facts, limits: Limits) -> Iterator[Finding]:
         kept = f" and {holder.kept_bytes / 2**20:,.0f} MB of write-ahead log" if holder.kept_bytes else ""
         since = f" for {timedelta(seconds=int(holder.seconds))}" if holder.seconds else ""
         detail = f"{holder.kind} {holder.who} keeps what {holder.age:,} transactions left{kept}{since}"
-        yield Finding(check, "warn", detail, f"as administrator: {holder.remedy}", "you")
+        who = "superuser" if holder.kind in ("slot", "prepared") else "administrator"
+        yield Finding(check, "warn", detail, f"as {who}: {holder.remedy}", "you")
     if not held:
         yield Finding(check, "ok", "nobody keeps dead rows from being collected")
 

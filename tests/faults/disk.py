@@ -6,10 +6,9 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from sharding import instances
@@ -38,14 +37,11 @@ def small_tablespace(server: Server, size: str = "256k") -> Iterator[str]:
     data = Path(instances.record_of(server.instance.name, server.settings).data)
     try:
         with mounted(folder, size, data.stat()):
-            server.execute(f"create tablespace small location '{folder}'")
+            server.execute(f"create tablespace small location '{folder}'", as_superuser=True)
             try:
-                server.execute("grant create on tablespace small to public")
+                server.execute("grant create on tablespace small to public", as_superuser=True)
                 yield "small"
             finally:
-                with closing(psycopg2.connect(server.dsn("postgres"))) as conn:
-                    conn.autocommit = True
-                    with conn.cursor() as cursor:
-                        cursor.execute("drop tablespace if exists small")
+                server.execute("drop tablespace if exists small", as_superuser=True)
     finally:
         folder.rmdir()

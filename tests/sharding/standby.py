@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,8 @@ class Standby:
         return Address("127.0.0.1", self.port)
 
     def dsn(self, database: str = "postgres") -> str:
-        at = Instance(self.primary.name, "external", "127.0.0.1", self.port, self.primary.username, self._secret)
-        return instances.instance_dsn(at, database, self.settings.home)
-
-    @property
-    def _secret(self) -> str:
-        return f"file:{instances.secret_path(self.primary.name, self.settings)}"
+        """As superuser, who stops and goes on with replay."""
+        return instances.superuser_dsn(replace(self.primary, port=self.port), database, self.settings)
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(self.dsn(database))) as connection, connection.cursor() as cursor:
@@ -83,7 +79,7 @@ def standby(primary: Instance, settings: Settings) -> Iterator[Standby]:
     who.give(folder)
     made = Standby(primary, settings, folder / "data", _free_port(), who, programs)
     try:
-        source = instances.instance_dsn(primary, "postgres", settings.home)
+        source = instances.superuser_dsn(primary, "postgres", settings)
         options = ["--write-recovery-conf", "--no-sync", "--checkpoint=fast", "--wal-method=stream"]
         done = who.run([programs.tool("pg_basebackup"), *options, f"--pgdata={made.data}", f"--dbname={source}"])
         assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ def settings(open_home: Path) -> Iterator[Settings]:
 
 
 def value(instance: Instance, settings: Settings, query: str) -> Any:
-    dsn = instances.instance_dsn(instance, "postgres", settings.home)
+    dsn = instances.superuser_dsn(instance, "postgres", settings)
     with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query)
         row = cursor.fetchone() if cursor.description else None

@@ -45,9 +45,9 @@ def test_commands_are_not_kept(shard: Shard) -> None:
 
 
 @pytest.mark.parametrize("reads_raw", [False, True])
-def test_a_business_learns_nothing_of_it(catalogue: Catalogue, shard: Shard, reads_raw: bool) -> None:
+def test_a_business_learns_nothing_of_it(server: Server, catalogue: Catalogue, shard: Shard, reads_raw: bool) -> None:
     catalogue.add_business("cafe", "Cafe", "shard_1")
-    grant_access(catalogue, "cafe", raw=reads_raw)
+    role = grant_access(catalogue, "cafe", raw=reads_raw).role
     try:
         with closing(open_session(catalogue, "cafe")) as session:
             at = session.get_dsn_parameters()
@@ -56,6 +56,9 @@ def test_a_business_learns_nothing_of_it(catalogue: Catalogue, shard: Shard, rea
                 cur.execute("select count(*) from pg_extension where extname = 'pg_stat_statements'")
                 assert cur.fetchall() == [(0,)]  # not in the database that it may enter
         dsn = postgres_url(at["user"], password, at["host"], int(at["port"]), "postgres")
+        with pytest.raises(psycopg2.OperationalError, match="does not have CONNECT privilege"):
+            psycopg2.connect(dsn)
+        server.execute(f"grant connect on database postgres to {role}")  # as servers that others run may do
         for query in (
             f"select * from {statements.SCHEMA}.pg_stat_statements",
             f"select * from {statements.SCHEMA}.pg_stat_statements_info",
@@ -63,7 +66,7 @@ def test_a_business_learns_nothing_of_it(catalogue: Catalogue, shard: Shard, rea
             f"select {statements.SCHEMA}.pg_stat_statements_reset()",
         ):
             with (
-                closing(psycopg2.connect(dsn)) as conn,  # which Postgres opens to everybody
+                closing(psycopg2.connect(dsn)) as conn,
                 conn.cursor() as cur,
                 pytest.raises(psycopg2.errors.InsufficientPrivilege),
             ):
@@ -97,7 +100,9 @@ def test_installing_again_does_nothing(shard: Shard) -> None:
 
 def test_an_administrator_who_may_not_goes_without(server: Server, shard: Shard) -> None:
     server.execute("create role plain login createrole password 'plain'")
+    server.execute("grant connect on database postgres to plain")
     try:
         assert statements.install(replace(shard, username="plain", password="plain")) is False
     finally:
+        server.execute("revoke connect on database postgres from plain")
         server.execute("drop role plain")

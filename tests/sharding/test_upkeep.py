@@ -17,14 +17,15 @@ from sharding.upkeep.facts import Facts, look
 from sharding.upkeep.finding import Finding
 from sharding.upkeep.judge import LAST, Limits, judge
 from sharding.upkeep.quiet import STEP, is_due, quiet_time
+from tests.conftest import Server
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
 SMALL = Limits(bytes=64 << 10, held_seconds=0.0, prepared_seconds=0.0, unused_days=0)
 
 
-def run(shard: Shard, *statements: str) -> list[tuple[Any, ...]]:
-    """Statements, each in a transaction of its own; the rows of the last."""
-    with closing(psycopg2.connect(shard.dsn)) as conn, conn.cursor() as cursor:
+def run(shard: Shard, *statements: str, dsn: str = "") -> list[tuple[Any, ...]]:
+    """Statements, each in a transaction of its own, as administrator or whom `dsn` names; the rows of the last."""
+    with closing(psycopg2.connect(dsn or shard.dsn)) as conn, conn.cursor() as cursor:
         conn.autocommit = True
         for statement in statements:
             cursor.execute(shard.render(statement))
@@ -94,19 +95,21 @@ def test_who_holds_the_horizon_is_named_with_the_remedy(shard: Shard) -> None:
     assert [one.state for one in found(shard, "horizon")] == ["ok"]
 
 
-def test_a_slot_that_nobody_reads_is_named(shard: Shard) -> None:
-    run(shard, "select pg_create_logical_replication_slot('forgotten', 'pgoutput')")
+def test_a_slot_that_nobody_reads_is_named(shard: Shard, server: Server) -> None:
+    superuser = server.superuser_dsn(shard.database)
+    run(shard, "select pg_create_logical_replication_slot('forgotten', 'pgoutput')", dsn=superuser)
     try:
         run(shard, *(["create table {raw}.more as select generate_series(1, 20000) as n", "drop table {raw}.more"] * 2))
         told = found(shard, "horizon", replace(SMALL, slot_bytes=1 << 20))
         assert [(one.next, "nobody reads it" in one.detail) for one in told] == [
-            ("as administrator: select pg_drop_replication_slot('forgotten')", True)
+            ("as superuser: select pg_drop_replication_slot('forgotten')", True)
         ]
     finally:
-        run(shard, "select pg_drop_replication_slot('forgotten')")
+        run(shard, "select pg_drop_replication_slot('forgotten')", dsn=superuser)
 
 
-def test_bloat_is_estimated_and_counted_where_that_can_be(shard: Shard) -> None:
+def test_bloat_is_estimated_and_counted_where_that_can_be(shard: Shard, server: Server) -> None:
+    superuser = server.superuser_dsn(shard.database)
     run(shard, *BLOATED)
     told = {finding.detail.split(":")[0] for finding in found(shard, "bloat")}
     assert f"{shard.schema('raw')}.fat" in told
@@ -114,15 +117,17 @@ def test_bloat_is_estimated_and_counted_where_that_can_be(shard: Shard) -> None:
     assert 0.7 < table.bloat / (table.pages * 8192) < 0.95  # nine of ten rows are gone
 
     assert look(shard).counted == {}
-    run(shard, "create extension pgstattuple")
+    run(shard, "create extension pgstattuple", dsn=superuser)
     assert look(shard).counted == {}  # the inspector may not
-    run(shard, "grant execute on function pgstattuple_approx(regclass) to larder_inspector")
+    run(shard, "grant execute on function pgstattuple_approx(regclass) to larder_inspector", dsn=superuser)
     counted = look(shard).counted
     assert abs(counted[table.at] - table.bloat) < 0.15 * table.bloat
 
 
-def test_an_index_that_nobody_reads_and_one_that_was_cut_off(shard: Shard) -> None:
-    run(shard, *BLOATED, "update pg_index set indisvalid = false where indexrelid = '{raw}.fat_pkey'::regclass")
+def test_an_index_that_nobody_reads_and_one_that_was_cut_off(shard: Shard, server: Server) -> None:
+    run(shard, *BLOATED)
+    cut_off = "update pg_index set indisvalid = false where indexrelid = '{raw}.fat_pkey'::regclass"
+    run(shard, cut_off, dsn=server.superuser_dsn(shard.database))
     told = {(one.state, one.detail.split(";")[0]) for one in found(shard, "indexes")}
     assert ("fail", "raw.fat_pkey is not valid: making it was cut off") in told
     assert any(state == "warn" and said.startswith("nobody read by raw.fat_filling") for state, said in told)

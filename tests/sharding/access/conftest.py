@@ -41,11 +41,12 @@ class World:
     shard: Shard
     bi: Access
     raw: Access
+    superuser: str
 
     def connect(self, access: Access | None = None) -> Connection:
-        """A session of a role; of the administrator where none is named."""
+        """A session of a role; of the server's superuser, who can become any of them, where none is named."""
         if access is None:
-            return psycopg2.connect(self.shard.dsn)
+            return psycopg2.connect(self.superuser)
         password = read_secret(access.secret_ref, self.catalogue.home)
         at = self.shard
         return psycopg2.connect(postgres_url(access.role, password, at.host, at.port, at.database))
@@ -112,7 +113,7 @@ def world(server: Server, warehouse: DbtProject, tmp_path_factory: pytest.TempPa
         cursor.execute(f'grant connect on database "{database}" to t_reads_raw')
         cursor.execute("alter table keys.tenant drop constraint tenant_business_key")
         cursor.execute("insert into keys.tenant values ('t_reads_raw', %s, true)", (OURS,))
-    yield World(catalogue, shard, bi, raw)
+    yield World(catalogue, shard, bi, raw, server.superuser_dsn(database))
     server.drop(database)
     server.drop(control)
     server.execute("drop role t_reads_raw")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import closing
 
@@ -15,6 +16,7 @@ from sharding.catalogue import Catalogue
 from sharding.credentials import read_secret
 from sharding.errors import LarderError
 from sharding.model import Shard, postgres_url
+from tests.conftest import Server
 
 
 def session(catalogue: Catalogue, access: Access, shard: Shard | None = None) -> Connection:
@@ -84,8 +86,13 @@ def test_a_role_follows_its_business(register: Callable[[Shard], Catalogue], mak
     tenants.revoke_access(catalogue, "cafe")
 
 
-def test_a_workspace_holds_its_quota(catalogue: Catalogue) -> None:
+def test_a_workspace_holds_its_quota(catalogue: Catalogue, server: Server, shard: Shard) -> None:
     catalogue.add_business("cafe", "Cafe", "shard_1")
+    with pytest.raises(LarderError, match="A superuser there has to say once") as first:
+        tenants.grant_access(catalogue, "cafe", workspace_bytes=2**20)
+    said = shlex.split(first.value.next_command, comments=True)
+    for statement in said[said.index("-c") + 1].split(";"):
+        server.execute(statement, shard.database, as_superuser=True)
     access = tenants.grant_access(catalogue, "cafe", workspace_bytes=2**20)
     with closing(session(catalogue, access)) as connection:
         connection.autocommit = True
@@ -107,6 +114,8 @@ def test_a_workspace_holds_its_quota(catalogue: Catalogue) -> None:
                 cursor.execute(f"insert into workspace.notes {too_much}")
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 cursor.execute("create table public.elsewhere (a int)")
+            with pytest.raises(psycopg2.errors.FeatureNotSupported, match="no backup"):
+                cursor.execute("alter table workspace.notes force row level security")
     tenants.revoke_access(catalogue, "cafe")
 
 
