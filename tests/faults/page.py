@@ -31,12 +31,13 @@ def text(results: Mapping[str, Result]) -> str:
         "",
         "What is done to Larder on purpose, and what came of it. `make test` plays a fast slice, `make faults` all of",
         "it, and writes this page (`python -m tests.faults.page --write` writes it again from the last run).",
+        "Where `FAULTS_RESULTS=target/faults.json pytest …` plays some of it, the results of the others stay as they were.",
         "A test says by `@pytest.mark.fault(number)` to which row it belongs. Kills are not left to chance: a process",
         "is killed before its n-th step (`tests/faults/steps.py`), or at a point that the code names.",
         "",
         ALWAYS,
         "",
-        "Seconds are rounded up to whole ones, memory to 10 MB.",
+        "Seconds are rounded up to whole ones, measured memory to 10 MB.",
         "",
         "| # | fault | injection | expected | tests | to the cent | figures | result |",
         "|--:|---|---|---|--:|--:|---|---|",
@@ -51,19 +52,23 @@ def text(results: Mapping[str, Result]) -> str:
         notes += _notes(row, mine)
     where = ["", "## Where they are", ""]
     stand = files()
-    where += [f"- {row.number}: " + (", ".join(f"`{file}`" for file in stand[row.number]) or "nowhere") for row in ROWS]
+    for test, result in results.items():  # a row may also come from a parameter
+        for number in result["rows"]:
+            stand[number].add(test.partition("::")[0])
+    where += [f"- {number}: " + (", ".join(f"`{file}`" for file in sorted(found)) or "nowhere")
+              for number, found in stand.items()]  # fmt: skip
     return (
         "\n".join([*lines, *(["", "## What does not hold, or was not played", "", *notes] if notes else []), *where])
         + "\n"
     )
 
 
-def files() -> dict[int, list[str]]:
+def files() -> dict[int, set[str]]:
     """The files with tests of each row."""
-    found: dict[int, list[str]] = {row.number: [] for row in ROWS}
-    for path in sorted((project_root() / "tests").rglob("test_*.py")):
+    found: dict[int, set[str]] = {row.number: set() for row in ROWS}
+    for path in (project_root() / "tests").rglob("test_*.py"):
         for number in {int(number) for number in _MARK.findall(path.read_text())}:
-            found[number].append(str(path.relative_to(project_root())))
+            found[number].add(str(path.relative_to(project_root())))
     return found
 
 
@@ -89,7 +94,7 @@ def _said(name: str, value: float, unit: str) -> str:
     if unit == "s":
         return f"{name} {max(1, math.ceil(value))} s"
     if unit == "MB":
-        return f"{name} {math.ceil(value / 10) * 10:,} MB"
+        return f"{name} {value if value % 64 == 0 else math.ceil(value / 10) * 10:,.0f} MB"
     return f"{value:,.0f} {name}"
 
 
