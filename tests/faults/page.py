@@ -31,7 +31,7 @@ def text(results: Mapping[str, Result]) -> str:
         "",
         "What is done to Larder on purpose, and what came of it. `make test` plays a fast slice, `make faults` all of",
         "it, and writes this page (`python -m tests.faults.page --write` writes it again from the last run).",
-        "Where `FAULTS_RESULTS=target/faults.json pytest …` plays some of it, the results of the others stay as they were.",
+        "Where `FAULTS_RESULTS=target/faults.json pytest …` plays some of it, the other results stay as they were.",
         "A test says by `@pytest.mark.fault(number)` to which row it belongs. Kills are not left to chance: a process",
         "is killed before its n-th step (`tests/faults/steps.py`), or at a point that the code names.",
         "",
