@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestration.assets import cycle_assets, reconcile_checks
 from orchestration.by_shard import by_shard
+from orchestration.export_jobs import export_asset, export_job, export_schedule
 from orchestration.installation import Larder, configured_integrations
 from orchestration.jobs import (
     daily_reconciliation,
@@ -36,13 +37,21 @@ jobs = make_jobs(graph, checks)
 celery = by_shard(graph, settings)
 
 defs = dg.Definitions(
-    assets=[*graph.external, readers_asset(graph), cycle_assets(graph), *stage_assets(), keep_shard],
+    assets=[
+        *graph.external,
+        readers_asset(graph),
+        cycle_assets(graph),
+        *stage_assets(),
+        keep_shard,
+        export_asset(graph),
+    ],
     asset_checks=[*checks, *watch_checks(graph)],
-    jobs=[*jobs, move_business_job, upkeep_job(), upkeep_control, *([celery.job] if celery else [])],
+    jobs=[*jobs, move_business_job, upkeep_job(), upkeep_control, export_job(), *([celery.job] if celery else [])],
     schedules=[
         celery.schedule if celery else every_ten_minutes,
         moves_to_tend,
         quiet_hours,
+        export_schedule(settings.export_cron),
         nightly_control(),
         housekeeping(graph),
         nightly_verification(),

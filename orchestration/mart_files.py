@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from ingestion.blocks import BlockStore
 from orchestration.mart_types import Column, exported, partition_column, schema_of, table_of
@@ -39,6 +40,11 @@ WHOLE = "all"
 NO_DATE = "none"
 _BATCH = 20_000  # rows in memory, and in a row group
 _SETTINGS = "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = '30min'"
+_NOTE = """
+insert into control.exports (business, store, shard, system_identifier, snapshot) values (%s, %s, %s, %s, %s)
+on conflict (business, store) do update set shard = excluded.shard, system_identifier = excluded.system_identifier,
+    snapshot = excluded.snapshot, exported_at = clock_timestamp()
+"""
 _TEXT = "set local timezone = 'UTC'; set local datestyle = 'ISO'; set local extra_float_digits = 1"
 
 
@@ -91,14 +97,17 @@ def export_marts(catalogue: Catalogue, name: str, to: str, *, full: bool = False
     """
     business = catalogue.business(name)
     store = BlockStore(to if "://" in to else f"file://{Path(to).absolute()}")
-    with _alone(catalogue, business), closing(open_session(catalogue, business.name)) as conn:
+    with _alone(catalogue, business) as control, closing(open_session(catalogue, business.name)) as conn:
         shard = catalogue.shard(business.shard)
         known = _read_manifest(store, business)
         before = {} if full else {part.file: part for mart in known for part in mart.parts}
         conn.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
         with conn.cursor() as cursor:
-            cursor.execute(f"{_SETTINGS}; {_TEXT}; select pg_current_snapshot()::text, statement_timestamp()")
-            [(snapshot, at)] = cursor.fetchall()
+            cursor.execute(
+                f"{_SETTINGS}; {_TEXT}; select pg_current_snapshot()::text, statement_timestamp(), system_identifier"
+                " from pg_control_system()"
+            )
+            [(snapshot, at, cluster)] = cursor.fetchall()
         views = [_look(conn, shard, business, view) for view in _views(conn, shard)]
         if known and not any(part.rows for mart, _ in views for part in mart.parts):
             cause = f"{shard.name} shows no row of {business.name} now: it is on its way, or nothing is built there"
@@ -128,6 +137,7 @@ def export_marts(catalogue: Catalogue, name: str, to: str, *, full: bool = False
         for file in list(store.files(f"{business.name}/")):
             if file not in now:
                 store.delete(file)
+        control.execute(_NOTE, (business.id, to, shard.name, cluster, snapshot))
     places = {(mart.name, part.partition) for mart in marts for part in mart.parts}
     removed = {(mart.name, part.partition) for mart in known for part in mart.parts} - places
     return Exported(
@@ -137,14 +147,14 @@ def export_marts(catalogue: Catalogue, name: str, to: str, *, full: bool = False
 
 
 @contextmanager
-def _alone(catalogue: Catalogue, business: Business) -> Iterator[None]:
+def _alone(catalogue: Catalogue, business: Business) -> Iterator[Cursor]:
     """One export of a business at a time: the second would delete the first one's files."""
     with catalogue.connect() as connection, connection.cursor() as cursor:
         cursor.execute("select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"larder export {business.id}",))
         if cursor.fetchone() != (True,):
             cause = f"another export of {business.name} runs"
             raise LarderError(cause, "you", f"larder export --business {business.name}")
-        yield
+        yield cursor
 
 
 def _read_manifest(store: BlockStore, business: Business) -> list[Mart]:

@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     """Seconds that a reader's requests may take on average before it is told."""
 
     export_store: str = ""
-    """Folder or fsspec URL that `larder export` writes marts to. Default: none, `--to` says it."""
+    """Folder or fsspec URL that `larder export` and Dagster write marts to. Default: none, `--to` says it."""
+
+    export_cron: str = "25 * * * *"
+    """When Dagster looks which marts changed and brings their files there up to date; UTC."""
 
     run_as: str = "nobody"
     """The unprivileged user that embedded Postgres runs as when Larder itself runs as root."""

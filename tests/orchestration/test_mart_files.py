@@ -13,7 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +26,7 @@ from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.ids import make_id
 from sharding.model import Shard
+from tests.object_store import opened
 
 CAFE, BAR = 1001, 300_001  # above 2^18 ids are negative
 
@@ -121,20 +121,26 @@ def test_what_is_read_back_is_what_postgres_has(world: World) -> None:
     assert months == ["2024-12", "2025-01"]
 
 
-def test_files_go_to_an_object_store(world: World) -> None:
-    store = fsspec.filesystem("memory")
-    try:
-        assert export_marts(world.catalogue, "cafe", "memory://marts").changed == 3
-        assert export_marts(world.catalogue, "cafe", "memory://marts").changed == 0
-        manifest = json.loads(store.cat_file("/marts/cafe/manifest.json"))
+def test_files_go_to_an_object_store(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, monkeypatch) as bucket:
+
+        def read(file: str) -> bytes:
+            content: bytes = bucket.client.get_object(Bucket=bucket.name, Key=f"larder/{file}")["Body"].read()
+            return content
+
+        assert export_marts(world.catalogue, "cafe", bucket.url).changed == 3
+        before = set(bucket.keys())
+        assert export_marts(world.catalogue, "cafe", bucket.url).changed == 0 and set(bucket.keys()) == before
+        manifest = json.loads(read("cafe/manifest.json"))
         parts = [part for mart in manifest["marts"] for part in mart["parts"]]
         assert len(parts) == 3
         for part in parts:
-            content = store.cat_file(f"/marts/{part['file']}")
+            content = read(part["file"])
             assert (len(content), hashlib.sha256(content).hexdigest()) == (part["bytes"], part["sha256"])
             assert pq.ParquetFile(io.BytesIO(content)).metadata.num_rows == part["rows"]
-    finally:
-        store.rm("/marts", recursive=True)
+        world.sql("delete from {marts}.sum_sales_day where business_date < '2024-12-02'")
+        assert export_marts(world.catalogue, "cafe", bucket.url).changed == 1
+        assert len(bucket.keys()) == 4, "the file of before is gone"
 
 
 def test_each_business_gets_its_own_rows(world: World) -> None:
