@@ -23,6 +23,7 @@ from sharding.errors import LarderError
 from sharding.settings import get_settings
 
 FRESH = "fresh"
+LATE = "late businesses"
 QUICK = "requests_as_quick_as_expected"
 READERS = dg.AssetKey(["readers"])
 EVERY = 60
@@ -87,11 +88,13 @@ def watch_sensor(graph: Graph) -> dg.SensorDefinition:
 def news(
     found: Iterable[dg.AssetCheckEvaluation], told: dict[str, list[Any]], now: float
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """What differs from what was told, or was told an hour ago. `told`: by check what and when; brought up to date."""
+    """What differs from what was told (also who is late), or was told an hour ago. `told`: by check what and when;
+    brought up to date."""
     for one in found:
-        name, said = one.asset_check_key.to_user_string(), [one.passed, one.severity.value]
+        who = one.metadata.get(LATE)
+        name, said = one.asset_check_key.to_user_string(), [one.passed, one.severity.value, who and str(who.value)]
         before = told.get(name)
-        if before is None or before[:2] != said or now - before[2] >= AGAIN:
+        if before is None or before[:3] != said or now - before[3] >= AGAIN:
             told[name] = [*said, now]
             yield one
 
@@ -118,19 +121,27 @@ def _freshness(key: dg.AssetKey, report: Report, integration: str) -> dg.AssetCh
         passed=not number,
         # Late: the next cycle may mend it. Much later than that: it did not.
         severity=dg.AssetCheckSeverity.ERROR if counts.get("very_late") else dg.AssetCheckSeverity.WARN,
-        description=f"{number} of {total} sources are late" if number else f"{total} sources, none late",
+        description=f"{number} of {total} sources are late: {_names(late)}"
+        if number
+        else f"{total} sources, none late",
         metadata={
             **{state.replace("_", " "): counts.get(state, 0) for state in STATES},
-            **({"latest": _table(late)} if late else {}),
+            **({LATE: _names(late, TOLD), "latest": _table(late)} if late else {}),
         },
     )
+
+
+def _names(late: Sequence[Freshness], most: int = 5) -> str:
+    """The businesses of late sources, by name."""
+    names = sorted({one.business for one in late})
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _table(late: Sequence[Freshness]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
-                {"source": one.source, "shard": one.shard, "stream": one.stream or "",
+                {"business": one.business, "source": one.source, "shard": one.shard, "stream": one.stream or "",
                  "data_through": str(one.through or "never read to the end"), "age": str(one.age or ""),
                  "may_be": str(one.allowed or ""), "objective": str(one.objective)}
             )

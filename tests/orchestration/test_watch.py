@@ -13,7 +13,7 @@ from orchestration.cycle import run_cycle
 from orchestration.installation import Larder
 from orchestration.keys import vendor_key
 from orchestration.specs import Graph
-from orchestration.watch import AGAIN, FRESH, QUICK, READERS, news, readers_asset, watch_checks, watch_sensor
+from orchestration.watch import AGAIN, FRESH, LATE, QUICK, READERS, news, readers_asset, watch_checks, watch_sensor
 from tests.orchestration.shop import Shop
 
 ACME = vendor_key("acme")
@@ -40,7 +40,8 @@ def test_a_check_turns_red_and_green_without_a_run(shop: Shop, graph: Graph) -> 
     told, cursor = tick(shop, graph, cursor)
     assert set(told) == {FRESH} and not told[FRESH].passed
     assert told[FRESH].severity == dg.AssetCheckSeverity.WARN
-    assert told[FRESH].description == "2 of 2 sources are late"
+    assert told[FRESH].description == "2 of 2 sources are late: cafe, diner"
+    assert told[FRESH].metadata[LATE].value == "cafe, diner"
     latest = told[FRESH].metadata["latest"]
     assert isinstance(latest, dg.TableMetadataValue)
     assert {row.data["source"] for row in latest.records} == {"cafe/till", "diner/till"}
@@ -49,6 +50,19 @@ def test_a_check_turns_red_and_green_without_a_run(shop: Shop, graph: Graph) -> 
     assert told[FRESH].severity == dg.AssetCheckSeverity.ERROR
     run_cycle(shop.installation)
     assert tick(shop, graph, cursor)[0][FRESH].passed
+
+
+def test_who_is_late_besides_is_told_at_once(shop: Shop, graph: Graph) -> None:
+    run_cycle(shop.installation)
+    shop.broken.add("cafe")
+    shop.now += timedelta(minutes=20)
+    run_cycle(shop.installation)  # the diner's till is read
+    told, cursor = tick(shop, graph)
+    assert told[FRESH].metadata[LATE].value == "cafe"
+    shop.now += timedelta(minutes=20)
+    told, cursor = tick(shop, graph, cursor)
+    assert told[FRESH].severity == dg.AssetCheckSeverity.WARN and told[FRESH].metadata[LATE].value == "cafe, diner"
+    assert tick(shop, graph, cursor)[0] == {}
 
 
 def test_slow_requests_turn_a_check_red(shop: Shop, graph: Graph) -> None:
