@@ -54,7 +54,7 @@ def test_nothing_is_written_when_nothing_changed(menu: Any) -> None:
 
 def test_what_hangs_from_the_table_survives_a_full_refresh(menu: Any) -> None:
     menu.sql("""
-        create role menu_reader;
+        create role menu_reader role current_user;
         grant select on marts.menu to menu_reader;
         create view public.cheap as select * from marts.menu where price < 3;
         alter table marts.menu enable row level security;
