@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 from bench.town import BUSINESS, Town, on
 from sharding.model import Shard
-from sharding.moving.copying import CHUNK_ROWS, Chunk, connect, plan_chunks
+from sharding.moving.copying import CHUNK_ROWS, Chunk, as_they_lie, connect, plan_chunks
 from sharding.moving.indexes import MEMORY
 from sharding.moving.layout import MovedTable
 from sharding.moving.pipe import transfer
@@ -73,6 +73,8 @@ def _copy(from_: Shard, to: Shard, chunk: Chunk, bulk: Bulk) -> None:
             chunk.table.at(from_),
             chunk.table.between(BUSINESS, chunk.low, chunk.high),
         )
+        with source.cursor() as reader:
+            as_they_lie(reader)
         transfer(source, cursor, query, sql.SQL("{} ({})").format(_copy_of(chunk.table), chunk.table.column_list))
 
 

@@ -14,7 +14,7 @@ from cli.output import JsonFlag, Output
 from sharding.errors import LarderError
 
 if TYPE_CHECKING:
-    from sharding.moving.mover import Plan
+    from sharding.moving.outlook import Plan
 
 app = typer.Typer(no_args_is_help=True)
 

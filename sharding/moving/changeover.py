@@ -15,8 +15,9 @@ from sharding.moving.flip import finish, flip
 from sharding.moving.journal import has_step
 from sharding.moving.layout import moved_tables, relation
 from sharding.moving.since import compare_since
-from sharding.moving.stages import Way, catch_up
+from sharding.moving.stages import Way
 from sharding.moving.verify import compare
+from sharding.moving.verifying import catch_up
 
 VERIFIED = "verified at the cutover"
 VERIFIED_BACK = "verified at the return"

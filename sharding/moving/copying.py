@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import psycopg2
 from psycopg2 import sql
@@ -19,13 +18,13 @@ from sharding.moving import witness
 from sharding.moving.layout import MovedTable, relation
 from sharding.moving.pipe import transfer
 from sharding.moving.witness import Witness
+from sharding.moving.workers import side_by_side
 
 CHUNK_ROWS = 100_000
 CHUNK_BYTES = 64 * 2**20
 """A chunk has no more of either: it is what a kill makes lose, and what a repair copies anew."""
 _EXACTLY = 100_000  # rows of a table up to which chunks are cut by counting instead of by a sample
 _SAMPLES = 200  # rows looked at for each edge between chunks
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -188,6 +187,8 @@ def copy_chunk(
             query = witness.reading(table, from_, wanted)
         else:
             query = sql.SQL("select {} from {} where {}").format(table.column_list, table.at(from_), wanted)
+        with source.cursor() as reader:
+            as_they_lie(reader)
         copied = transfer(source, cursor, query, sql.SQL("{} ({})").format(table.at(to), table.column_list), breath)
         cursor.execute(
             sql.SQL("update {} set copied_rows = %s where business = %s and relation = %s and chunk = %s").format(
@@ -199,6 +200,12 @@ def copy_chunk(
         return copied, None
     with source.cursor() as reader:
         return copied, witness.noted(reader)
+
+
+def as_they_lie(cursor: Cursor) -> None:
+    """For this transaction: rows of a range of keys are read in the order in which they lie, and not in the key's. A
+    vendor's keys have nothing to do with that order, and each row would be a page looked for."""
+    cursor.execute("set local enable_indexscan = off")
 
 
 def flush(target: Connection) -> None:
@@ -243,48 +250,6 @@ def copy_all(
 
     failed = threading.Event()
     side_by_side([work] * workers, failed, f"move {business}")
-
-
-def share_out(
-    items: Sequence[T], workers: int, open_: Callable[[], Connection], act: Callable[[Connection, T], None]
-) -> None:
-    """Act on items side by side, each worker with its own connection. The first failure stops all and is raised."""
-    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
-    failed = threading.Event()
-
-    def work() -> None:
-        with closing(open_()) as conn:
-            while not failed.is_set():
-                try:
-                    item = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                act(conn, item)
-
-    side_by_side([work] * min(workers, len(items)), failed, "move")
-
-
-def side_by_side(tasks: Sequence[Callable[[], None]], failed: threading.Event, name: str) -> None:
-    """Run tasks in threads of their own until all have ended; then the first failure, of which `failed` told the others
-    at once, is raised. They are daemons: a process that is told to end does not wait for them."""
-    failures: list[BaseException] = []
-
-    def run(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
-            failures.append(error)
-            failed.set()
-
-    threads = [threading.Thread(target=run, args=(task,), name=name, daemon=True) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def connect(shard: Shard, name: str = "larder move") -> Connection:

@@ -123,12 +123,14 @@ def _once(
 ) -> tuple[int, int]:
     """One try; TooLongError, with nothing changed, where `in_time` says that the budget is spent before the commits."""
     with source.cursor() as here, target.cursor() as into:
-        for cursor in (here, into):
-            cursor.execute("set local lock_timeout = %s", (int(BUDGET_SECONDS * 1000),))
-            # A driver that stops here must not keep the writers waiting.
-            cursor.execute("set local idle_in_transaction_session_timeout = %s", (int(CAP_SECONDS * 1000),))
+        # A driver that stops here must not keep the writers waiting.
+        limits = (
+            f"set local lock_timeout = {BUDGET_SECONDS * 1000:.0f};"
+            f" set local idle_in_transaction_session_timeout = {CAP_SECONDS * 1000:.0f}"
+        )
         # Lost in a crash, it is done again: what was noted here is given up after the new shard has been flushed.
-        into.execute("set local synchronous_commit = off")
+        into.execute(f"{limits}; set local synchronous_commit = off")
+        here.execute(limits)
         now, noted, keys = late.close_and_read(here, from_, business, WRITE_GATE)
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
         if now != streams:
@@ -308,8 +310,7 @@ def keep_cutover(cutover: Connection) -> bool:
     try:
         cutover.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ)
         with cutover.cursor() as cursor:
-            snapshot_of(cursor)
-            cursor.execute("select pg_advisory_unlock_all()")
+            cursor.execute("select pg_current_snapshot(); select pg_advisory_unlock_all()")
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
         return False
     return True

@@ -15,8 +15,8 @@ from psycopg2.extensions import cursor as Cursor
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving.capture import retried
-from sharding.moving.copying import share_out
 from sharding.moving.layout import relation
+from sharding.moving.workers import share_out
 
 MEMORY = "256MB"  # for each index while it is made
 WORTH_ROWS = 20_000  # from so many rows on a table's indexes are worth the dropping

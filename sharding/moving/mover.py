@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from psycopg2 import errors, sql
-from psycopg2.extensions import connection as Connection
+from psycopg2 import errors
 
 from sharding.access.tenants import leave_access
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
-from sharding.migrate import shard_drift
-from sharding.model import Business, Shard
+from sharding.model import Business
 from sharding.moving import capture, copying, indexes
 from sharding.moving.changeover import VERIFIED, change_over, roll_forward
 from sharding.moving.erase import erase
 from sharding.moving.journal import FINISHED, Journal, Move, move_of, moves, steps
-from sharding.moving.layout import moved_tables
+from sharding.moving.outlook import Plan, obstacles, outlook
 from sharding.moving.persistence import PATIENCE, is_lost, one_line, persistently
-from sharding.moving.stages import (
-    Build,
-    Habits,
-    Say,
-    Way,
-    copy,
-    forget_chunks,
-    make_room,
-    on_the_way,
-    route_state,
-    verify,
-)
+from sharding.moving.stages import Build, Habits, Say, Way, copy, forget_chunks, make_room, on_the_way, route_state
+from sharding.moving.verifying import verify
 
 KEEP = timedelta(days=7)
 POINTS = (
@@ -47,24 +34,6 @@ RETURN_POINTS = (
 CLEANING, GIVING_UP, RETURNING = "cleaning up", "giving up", "returning"
 
 Rest = Literal["move", "roll_back", "finish", "abort"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a move would do. `obstacles`: what is in the way, each with what helps."""
-
-    business: Business
-    from_shard: str
-    to_shard: str
-    tables: dict[str, int]
-    bytes: int
-    seconds: float
-    obstacles: tuple[str, ...]
-
-    @property
-    def rows(self) -> int:
-        """All rows to be copied."""
-        return sum(self.tables.values())
 
 
 class Mover:
@@ -91,22 +60,7 @@ class Mover:
 
     def plan(self, to_shard: str) -> Plan:
         """Rows, bytes, an estimate, and what is in the way; changes nothing."""
-        business = self.catalogue.business(self.name)
-        from_, to = self.catalogue.shard(business.shard), self.catalogue.shard(to_shard)
-        with closing(copying.connect(from_)) as source, closing(copying.connect(to)) as target:
-            counts, size = {}, 0
-            for table in moved_tables(source, from_):
-                with source, source.cursor() as cursor:
-                    cursor.execute(
-                        sql.SQL(
-                            "select count(*), coalesce(sum(pg_column_size(here)), 0) from {} as here where {}"
-                        ).format(table.at(from_), sql.SQL("here.") + table.rows_of(business.id))
-                    )
-                    [(count, bytes_)] = cursor.fetchall()
-                if count:
-                    counts[table.name], size = int(count), size + int(bytes_)
-            in_the_way = tuple(self._obstacles(business, from_, to, target))
-        return Plan(business, from_.name, to.name, counts, size, 2 + sum(counts.values()) / 50_000, in_the_way)
+        return outlook(self.catalogue, self.catalogue.business(self.name), to_shard)
 
     def move(self, to_shard: str | None = None) -> Move:
         """Move the business, or go on with the move that has begun. `to_shard` may be left out to go on.
@@ -224,10 +178,10 @@ class Mover:
     def _begin(self, journal: Journal, business: Business, to_shard: str) -> Move:
         from_, to = self.catalogue.shard(business.shard), self.catalogue.shard(to_shard)
         with closing(journal.connect(to)) as target:
-            obstacles = list(self._obstacles(business, from_, to, target))
-        if obstacles:
+            in_the_way = list(obstacles(business, from_, to, target))
+        if in_the_way:
             raise LarderError(
-                f"{business.name} cannot move to {to.name}: {obstacles[0]}",
+                f"{business.name} cannot move to {to.name}: {in_the_way[0]}",
                 "you",
                 f"larder business move {business.name} --to {to.name} --dry-run",
             )
@@ -337,21 +291,6 @@ class Mover:
         shard = self.catalogue.shard(shard_name)
         with closing(copying.connect(shard)) as conn:
             return route_state(conn, shard, move.business)
-
-    def _obstacles(self, business: Business, from_: Shard, to: Shard, target: Connection) -> Iterator[str]:
-        if from_.name == to.name:
-            yield "it lives there already"
-            return
-        if to.state != "active":
-            yield f"{to.name} is {to.state}"
-        for shard in (from_, to):
-            if shard_drift(shard):
-                yield f"{shard.name} is not at this checkout's schema version (larder up)"
-                return
-        if route_state(target, to, business.id) is not None:
-            yield f"{to.name} still has rows of it (larder business moves)"
-        if (other := indexes.filled_by(target, to)) not in (None, business.id):
-            yield f"business {other} is being copied to {to.name}, which takes no other until that is done"
 
     def _kept(self, journal: Journal, business: Business) -> Move:
         move = journal.open_move()

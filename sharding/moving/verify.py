@@ -13,10 +13,11 @@ from psycopg2.extensions import connection as Connection
 
 from sharding.ids import id_range
 from sharding.model import Shard
-from sharding.moving.copying import Chunk, side_by_side
+from sharding.moving.copying import Chunk, as_they_lie
 from sharding.moving.drain import digest
 from sharding.moving.layout import relation
 from sharding.moving.witness import Witness, still_there
+from sharding.moving.workers import side_by_side
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def compare(
                 return
             rows, witness = rows_of(from_, chunk), (witnesses or {}).get((chunk.table.name, chunk.number))
             with source.cursor() as cursor:
+                as_they_lie(cursor)
                 if witness is not None and still_there(cursor, rows, witness):
                     here[number] = (witness.rows, witness.digest)
                 else:
@@ -70,6 +72,7 @@ def compare(
             except queue.Empty:
                 return
             with conn.cursor() as cursor:
+                as_they_lie(cursor)
                 there[number] = digest(cursor, chunks[number].table, rows_of(to, chunks[number]))
 
     failed = threading.Event()
