@@ -83,8 +83,11 @@ class Town:
     def __init__(self, settings: Settings, rows: int) -> None:
         control = instances.start("control", settings)
         self.catalogue = Catalogue(provision_control(control, settings), settings.home)
+        self._superusers = []
         for name in ("old", "new"):
-            self.catalogue.add_instance(instances.start(name, settings))
+            at = instances.start(name, settings)
+            self._superusers.append(instances.superuser_dsn(at, "postgres", settings))
+            self.catalogue.add_instance(at)
             provision_shard(self.catalogue.add_shard(name, name, name))
         self.old, self.new = self.catalogue.shard("old"), self.catalogue.shard("new")
         self._shapes = shapes()
@@ -143,8 +146,8 @@ class Town:
 
     def settle(self) -> None:
         """Both servers begin what comes with nothing left to write."""
-        for shard in (self.old, self.new):
-            with closing(psycopg2.connect(shard.dsn)) as conn, conn.cursor() as cursor:
+        for dsn in self._superusers:
+            with closing(psycopg2.connect(dsn)) as conn, conn.cursor() as cursor:
                 conn.autocommit = True
                 cursor.execute("checkpoint")
 
