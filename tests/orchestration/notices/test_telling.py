@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from werkzeug import Response
 from ingestion import index
 from ingestion.registry import discover
 from orchestration.assets import cycle_assets
+from orchestration.cycle import Scope, Watch, run_cycle
 from orchestration.installation import Larder
 from orchestration.jobs import make_jobs
 from orchestration.manifest import load_manifest
@@ -29,6 +32,7 @@ from orchestration.passes import Passes
 from orchestration.python_model import python_models
 from orchestration.specs import build_graph
 from orchestration.translator import shards
+from orchestration.workers import Workers
 from tests.orchestration.notices.told import GUEST, SECRET, Told, moment, secret_of
 
 REFUSAL = """
@@ -154,6 +158,40 @@ def test_a_mail_server_that_never_answers_neither_stops_nor_fails_a_cycle(
     assert told.office.subjects() == ["Larder: Acme refuses credentials of cafe/till"]
 
 
+@pytest.mark.faults
+@pytest.mark.fault(2)
+def test_a_worker_that_is_killed_is_told_with_its_shard_and_the_block_that_it_was_at(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kill -9` in the midst of a build, as a machine does that is out of memory."""
+    workers: list[int] = []
+
+    def take(self: Workers) -> Any:
+        worker = began(self)
+        workers.append(worker.process.pid)
+        return worker
+
+    def kill(shard: str, node: str, status: str) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(workers[-1], signal.SIGKILL)
+
+    began = Workers._take
+    monkeypatch.setattr(Workers, "_take", take)
+    told.shop.sell("cafe", "a", "1")
+    told.shop.now += timedelta(hours=13)
+    report = run_cycle(told.shop.installation, Scope(shards=frozenset({"shard_1"})), Watch(building=kill))
+    assert [build.state for build in report.builds] == ["failed"]
+    [mail] = told.news()
+    assert mail.startswith("Larder: shard_1 fails (capacity)\n")
+    assert "for whom   shard_1 (Cafe)" in mail
+    assert "the worker died (exit code -9; killed from outside, as a machine does that is out of memory)" in mail
+    [of_cafe] = report.loaded
+    assert f"reproduce  larder reproduce {of_cafe.blocks[0]}\n" in mail
+    monkeypatch.setattr(Workers, "_take", began)
+    told.cycle()
+    assert "Larder: healed: shard_1 fails (capacity)" in [text.splitlines()[0] for text in told.news()]
+
+
 def test_what_ends_a_cycle_is_told_and_raised(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Passes) -> Iterator[Any]:
         raise ValueError(f"cannot go on: {GUEST}")
@@ -216,13 +254,15 @@ def test_dagsters_runs_are_linked_and_one_that_died_is_told_by_the_sensor(told: 
         assert mail.startswith("Larder: model fct_sale fails on shard_1\n"), "and the run itself is not told again"
         assert f"https://dagster.example.org/runs/{failed.run_id}" in mail
 
-        died = instance.create_run_for_job(defs.resolve_job_def("cycle"))
+        due = {"larder/shard_2": "due of diner/till: sales", "larder/shard_1": "due of cafe/till: sales"}
+        died = instance.create_run_for_job(defs.resolve_job_def("cycle"), tags=due)
         instance.report_run_failed(died, "its process is gone; the next cycle goes on where it was")
         look()
         look()
         [mail] = told.news()
         assert mail.startswith("Larder: Dagster's run of cycle failed\n")
-        assert "its process is gone" in mail and "capacity" in mail and died.run_id in mail
+        assert "its process is gone; the next cycle goes on where it was; it was begun for shard_1, shard_2" in mail
+        assert "capacity" in mail and died.run_id in mail and "larder cycle\n" in mail
 
         shop.sell("cafe", "a", "1")
         assert run().success
