@@ -178,7 +178,7 @@ def _copied(store: BlockStore, remote: BlockStore, manifest: Manifest) -> str | 
 
 
 def _copy(store: BlockStore, remote: BlockStore, manifest: Manifest) -> None:
-    """Data first, manifest last, then both read back. A file of a small block goes in one request, a big one in parts."""
+    """Data first, manifest last, then both read back. A small file goes in one request, a big one in parts."""
     if manifest.compressed_bytes <= _SMALL:
         remote.write_bytes(manifest.data_path, store.fs.cat_file(store.path(manifest.data_path)))
     else:
