@@ -27,6 +27,7 @@ from reconcile.run import Reconciliation
 from reconcile.run import run as reconcile
 from reconcile.told import differences
 from sharding import instances
+from sharding.access import workspace
 from sharding.access.roles import ensure_roles, open_database
 from sharding.access.tenants import carry_access, list_access
 from sharding.backup.dump import counts, ensure_groups, restore
@@ -194,6 +195,10 @@ class Restorer:
                 done.settled = Settled(kept, (), (), 0)
                 with conn, conn.cursor() as cursor:
                     cursor.execute("analyze")
+        try:
+            workspace.hold_again(shard, self.settings.home)
+        except LarderError as error:  # the rows are back; what only the server's operator may do is said, and waits
+            self.say(f"{shard.name}: {error.cause}; next: {error.next_command}")
         marks = "marks still hold" if kept else "another server: all models will be computed whole"
         self.say(f"{shard.name}: {done.rows:,} rows restored and counted; {marks}")
         return done

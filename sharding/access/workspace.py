@@ -98,6 +98,15 @@ def ensure_trigger(shard: Shard, home: Path) -> None:
         ) from error
 
 
+def hold_again(shard: Shard, home: Path) -> None:
+    """`ensure_trigger` where there is a workspace: of a backup event triggers are no part. Raises as that does."""
+    with closing(psycopg2.connect(shard.dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(shard.render("select exists (select from {keys}.workspace)"))
+        [(held,)] = cursor.fetchall()
+    if held:
+        ensure_trigger(shard, home)
+
+
 def drop(cursor: Cursor, shard: Shard, role: str) -> None:
     """The schema with all that is in it."""
     cursor.execute(shard.render("delete from {keys}.workspace where role = %s returning schema"), (role,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 
@@ -10,6 +11,7 @@ import psycopg2
 import pytest
 
 from sharding.access.tenants import grant_access, revoke_access
+from sharding.bootstrap import superuser_secret
 from sharding.catalogue import Catalogue
 from sharding.credentials import read_secret
 from sharding.model import Shard
@@ -88,6 +90,9 @@ def test_a_shard_among_others_of_its_database_is_taken_out_alone(
 def test_an_enterprise_s_workspace_comes_with_its_shard(
     larder: Callable[..., Ran], catalogue: Catalogue, server: Server
 ) -> None:
+    secrets = [superuser_secret(server.instance.name, home) for home in (server.settings.home, catalogue.home)]
+    secrets[1].parent.mkdir(parents=True)
+    shutil.copy(*secrets)  # the server is one of this home's own
     catalogue.add_business("cafe", "Café", "shard_1")
     access = grant_access(catalogue, "cafe", workspace_bytes=1 << 20)
     password = read_secret(access.secret_ref, catalogue.home)

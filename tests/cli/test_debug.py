@@ -26,6 +26,7 @@ from sharding.ids import make_id
 from sharding.model import TRANSFORMER, Shard
 from sharding.settings import Settings
 from tests.cli.conftest import Ran
+from tests.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +88,7 @@ def shop(
     larder: Callable[..., Ran],
     settings: Settings,
     catalogue: Catalogue,
+    server: Server,
     shard: Shard,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,7 +114,8 @@ def shop(
             (1, {HERE}, '2024-04-01', 10), (2, {HERE}, '2024-04-02', 5), (3, {HERE}, '2024-04-02', 7.5)
     """)
     arrange(shard)
-    made.sql(f"alter table {{raw}}.sale_line owner to {TRANSFORMER}")  # whose feed it is to keep
+    owned = shard.render(f"alter table {{raw}}.sale_line owner to {TRANSFORMER}")  # whose feed it is to keep
+    server.execute(owned, shard.database, as_superuser=True)
     dbt = DbtProject(project, settings.home / "dbt")
     dbt.parse()
     target = target_of(shard)
