@@ -68,10 +68,15 @@
   {%- endif -%}
   {%- set found = run_query(facets_sql(with_news, reading.since) ~ ';\n' ~ count_facets_sql()).rows[0] -%}
   {%- if found['without_key'] > 0 -%}
-    {%- do exceptions.raise_compiler_error(
-        model.name ~ ": " ~ found['without_key'] ~ " changed row(s) of its parents (" ~ with_news | map(attribute='name') | join(', ')
-        ~ ") have a null in the facet (" ~ config.get('facet') | join(', ') ~ "), so it cannot be said which rows they change."
-        ~ " Nothing was changed. Give the column a value in the parent, or leave such rows out with a facet_from.") -%}
+    {%- set guilty = parents_without_key(with_news, reading.since) -%}
+    {%- if guilty -%}
+      {%- do exceptions.raise_compiler_error(
+          model.name ~ ": " ~ found['without_key'] ~ " changed row(s) of its parents (" ~ guilty | join(', ')
+          ~ ") have a null in the facet (" ~ config.get('facet') | join(', ') ~ "), so it cannot be said which rows they change."
+          ~ " Nothing was changed. Give the column a value in the parent, or leave such rows out with a facet_from.") -%}
+    {%- endif -%}
+    {%- do reading.update({'whole': true, 'reason': 'rows without a facet were put right'}) -%}
+    {%- do return(none) -%}
   {%- endif -%}
   {%- do reading.update({'facets': found['n'] | int, 'nothing': found['n'] | int == 0}) -%}
 {% endmacro %}
@@ -94,18 +99,43 @@ from (
   {% if mapping is none -%}
   select {{ facet }} from {{ feed.feed }} where {{ unseen(since, feed) }}
   {%- else -%}
-  (
-    with recursive changed as (
-      select * from {{ feed.feed }} where {{ unseen(since, feed) }}
-    )
-    select {{ facet }} from (
-      {{ with_relations(mapping) }}
-    ) as touched
-  )
+  {{ mapped_facets_sql(feed, mapping, since) }}
   {%- endif %}
   {{ 'union all' if not loop.last }}
   {%- endfor %}
 ) as touched
+{%- endmacro %}
+
+{% macro mapped_facets_sql(feed, mapping, since) -%}
+  (
+    with recursive changed as (
+      select * from {{ feed.feed }} where {{ unseen(since, feed) }}
+    )
+    select {{ config.get('facet') | join(', ') }} from (
+      {{ with_relations(mapping) }}
+    ) as touched
+  )
+{%- endmacro %}
+
+{#
+  Names of the parents that give a null for a facet: by facet_from, or as they have such rows now. A parent that had some,
+  and has none any more, is none of them: what was published of it then says nothing, but the model is right once it is
+  computed whole.
+#}
+{% macro parents_without_key(feeds, since) %}
+  {%- set questions = [] -%}
+  {%- for feed in feeds -%}
+    {%- set mapping = (config.get('facet_from') or {}).get(feed.name) -%}
+    {%- set rows = feed.relation if mapping is none else mapped_facets_sql(feed, mapping, since) -%}
+    {%- do questions.append('select ' ~ loop.index0 ~ ' as place where exists (select from ' ~ rows ~ ' as given where ' ~ no_facet() ~ ')') -%}
+  {%- endfor -%}
+  {%- set found = [] -%}
+  {%- for row in run_query(questions | join(' union all ') ~ ' order by 1').rows -%}{%- do found.append(feeds[row['place'] | int].name) -%}{%- endfor -%}
+  {%- do return(found) -%}
+{% endmacro %}
+
+{% macro no_facet() -%}
+  {%- for column in config.get('facet') -%}{{ column }} is null{{ ' or ' if not loop.last }}{%- endfor -%}
 {%- endmacro %}
 
 {#
@@ -122,12 +152,10 @@ from (
 {%- endmacro %}
 
 {% macro count_facets_sql() -%}
-  {%- set nulls = [] -%}
-  {%- for column in config.get('facet') -%}{%- do nulls.append(column ~ ' is null') -%}{%- endfor -%}
   -- unique, so that Postgres plans `in (select … from facets)` as a join of that many rows, and not as a guess
   create unique index on facets ({{ config.get('facet') | join(', ') }});
   analyze facets;
-  select count(*) as n, count(*) filter (where {{ nulls | join(' or ') }}) as without_key from facets
+  select count(*) as n, count(*) filter (where {{ no_facet() }}) as without_key from facets
 {%- endmacro %}
 
 {# Which of `feeds` have entries that `since` could not see. #}
