@@ -140,7 +140,7 @@ def test_a_deadlock_with_a_publish(world: World, figure: Figure) -> None:
     heads = [n for n, (stage, step) in enumerate(steps, 1) if stage == "publish" and "raw" in step and "head" in step]
     world.check()
     world.trade(4001)
-    dsn, both = world.shard("cafe").dsn, threading.Event()
+    dsn, both = world.server.superuser_dsn(world.shard("cafe").database), threading.Event()
 
     def other() -> None:
         with closing(connect(dsn)) as conn, conn, conn.cursor() as cur:
@@ -154,7 +154,7 @@ def test_a_deadlock_with_a_publish(world: World, figure: Figure) -> None:
 
     def act() -> None:
         threading.Thread(target=other, daemon=True).start()
-        both.wait()
+        assert both.wait(60), "the other session is not there"
 
     updates = [n for n in heads if steps[n - 1][1].startswith(("sql update", "sql insert"))]
     assert updates, [step for stage, step in steps if stage == "publish"]
