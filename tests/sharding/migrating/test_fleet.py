@@ -179,7 +179,7 @@ def test_rights_are_arranged_where_a_kill_came_between(shards: Fleet) -> None:
     with pytest.raises(fleet.CanaryError):
         shards.migrate(check=unhealthy)
     migrate_shard(shards.catalogue.shard("a"), shards.folder)  # and here it was killed
-    shards.sql("a", "alter table keys.new owner to larder")
+    shards.sql("a", "alter table keys.new owner to larder_admin")
     assert {one.state for one in shards.migrate()} <= {"migrated", "up to date"}
     query = "select relowner::regrole::text from pg_class where oid = 'keys.new'::regclass"
     assert shards.sql("a", query) == shards.sql("b", query) == [("larder_owner",)]
