@@ -45,7 +45,7 @@ class Costs:
     catalogue_bytes: float = 15.8e6  # demo: pg_catalog of it
     models_touched: int = 40  # assumed: those that a till's records reach
     model_seconds: float = 0.035  # decisions.md 6: 20 models on a shard, 0.6–0.8 CPU-s
-    facet_seconds: float = 0.000_48  # changed-facets.md: 3.6 CPU-s for 20 models and 300 facets, less the line above
+    facet_seconds: float = 0.000_48  # 20 models and 300 facets at 3.6 CPU-s (2.3 by now), less the line above
     record_seconds: float = 0.000_15  # decisions.md 2 and 3: 76 µs COPY, 28–37 µs dlt; 37 µs to publish are assumed
     business_seconds: float = 0.010  # assumed: a transaction of its own for each business in a load
     request_seconds: float = 0.005  # assumed: ask a vendor, page, compress, write, note it
