@@ -40,11 +40,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Why a record cannot be loaded; with its key if that could be read."""
+    """Why a record cannot be loaded; with its key, and when it was last modified, if these could be read."""
 
     reason: Reason
     detail: str
     natural_key: str | None
+    modified_at: datetime | None = None
 
 
 Verdict = Accepted | Rejected
@@ -65,6 +66,20 @@ def checker(stream: Stream) -> Check:
         values = [canonical.scalar_text(canonical.value_at(record, path)) for path in key_paths]
         return natural_key_text([value for value in values if value]) if all(values) else None
 
+    def modified_of(record: Any, observed_at: datetime) -> datetime | Rejected | None:
+        said = canonical.value_at(record, modified_path) if modified_path is not None else None
+        if said is None:
+            return None
+        path = ".".join(modified_path or ())
+        try:
+            modified_at = parse_time(said, modified_format)
+        except (ValueError, OverflowError) as error:
+            return Rejected("bad_modified", f"{path} is no time: {error}", key_of(record))
+        if modified_at > observed_at + FUTURE_GRACE:
+            detail = f"{path} {said} is after its extraction at {observed_at.isoformat()}"
+            return Rejected("modified_in_future", detail, key_of(record))
+        return modified_at
+
     def check(raw: bytes, observed_at: datetime) -> Verdict:
         try:
             record = canonical.decode(raw)
@@ -73,35 +88,27 @@ def checker(stream: Stream) -> Check:
         if not isinstance(record, dict):
             return Rejected("not_object", f"the record is a JSON {_kind(record)}, not an object", None)
         key = key_of(record)
+        modified = modified_of(record, observed_at)
+        modified_at = None if isinstance(modified, Rejected) else modified
         refused = canonical.scalar_text(record.get(stream.refused)) if stream.refused else None
         if refused is not None:
-            return Rejected("bad_row", refused, _storable(key))
+            return Rejected("bad_row", refused, _storable(key), modified_at)
         if b"\\u0000" in raw and any("\0" in text for text in canonical.texts(record)):
-            return Rejected("not_jsonb", "a text holds \\u0000, which jsonb refuses", _storable(key))
+            detail = "a text holds \\u0000, which jsonb refuses"
+            return Rejected("not_jsonb", detail, _storable(key), modified_at)
         if key is None:
             paths = ", ".join(stream.natural_key)
             return Rejected("no_key", f"the record has no value at its natural key ({paths})", None)
         if len(key.encode()) > MAX_KEY_BYTES:
             return Rejected("key_too_long", f"the natural key is longer than {MAX_KEY_BYTES} bytes", None)
-        modified_at = None
-        if modified_path is not None:
-            said = canonical.value_at(record, modified_path)
-            if said is not None:
-                try:
-                    modified_at = parse_time(said, modified_format)
-                except (ValueError, OverflowError) as error:
-                    return Rejected("bad_modified", f"{'.'.join(modified_path)} is no time: {error}", key)
-                if modified_at > observed_at + FUTURE_GRACE:
-                    return Rejected(
-                        "modified_in_future",
-                        f"{'.'.join(modified_path)} {said} is after its extraction at {observed_at.isoformat()}",
-                        key,
-                    )
+        if isinstance(modified, Rejected):
+            return modified
         for path in currency_paths:
             code = canonical.value_at(record, path)
             if code is not None and (not isinstance(code, str) or code not in ISO_4217):
                 said = canonical.scalar_text(code) or _kind(code)
-                return Rejected("unknown_currency", f"{'.'.join(path)} is {said!r}, no ISO 4217 currency", key)
+                detail = f"{'.'.join(path)} is {said!r}, no ISO 4217 currency"
+                return Rejected("unknown_currency", detail, key, modified_at)
         window_at = None
         if window_path is not None:
             try:

@@ -14,6 +14,7 @@ from ingestion.checks import Accepted, checker
 from ingestion.spec import Stream
 
 Outcome = Literal["version", "unchanged", "superseded", "quarantined", "not loaded"]
+_DECIDED = {"discarded": "; given up: {}", "overtaken": "; {}"}
 _BEGINNING = datetime.min.replace(tzinfo=UTC)  # where the vendor gives no time
 
 
@@ -91,14 +92,14 @@ def fates(
     """The fate of some of a block's records, given as (ordinal, record)."""
     check = checker(stream)
     checked = [(ordinal, check(raw, manifest.observed_at)) for ordinal, raw in records]
-    aside = _quarantined(conn, schemas, manifest, [ordinal for ordinal, _ in checked])
+    aside = _set_aside(conn, schemas, manifest, [ordinal for ordinal, _ in checked])
     keys = sorted({found.natural_key for _, found in checked if found.natural_key is not None})
     versions = _versions(conn, schemas, manifest, keys)
     is_loaded = bool(ledger(conn, schemas, manifest.block_id))
     result = []
     for ordinal, found in checked:
         if ordinal in aside:
-            result.append(Fate(ordinal, found.natural_key, "quarantined", aside[ordinal]))
+            result.append(Fate(ordinal, found.natural_key, *aside[ordinal]))
         elif not is_loaded:
             result.append(Fate(ordinal, found.natural_key, "not loaded", "the block is pending"))
         elif not isinstance(found, Accepted):
@@ -136,10 +137,10 @@ def _block(manifest: Manifest, version: Version) -> str:
     return "this block" if version.position[2] == manifest.block_id else f"block {version.position[2]}"
 
 
-def _quarantined(
+def _set_aside(
     conn: Connection, schemas: Mapping[str, str], manifest: Manifest, ordinals: Sequence[int]
-) -> dict[int, str]:
-    """Why records are set aside: those of the newest load whose state is open or discarded."""
+) -> dict[int, tuple[Outcome, str]]:
+    """What became of records that the newest load set aside, and why it did; not of those that are loaded by now."""
     with conn, conn.cursor() as cur:
         cur.execute(
             "select distinct on (ordinal) ordinal, reason, detail, state, decided_reason"
@@ -148,7 +149,10 @@ def _quarantined(
             (manifest.block_id, list(ordinals)),
         )
         return {
-            ordinal: f"{reason}: {detail}" + (f"; given up: {decided}" if state == "discarded" else "")
+            ordinal: (
+                "superseded" if state == "overtaken" else "quarantined",
+                f"{reason}: {detail}" + _DECIDED.get(state, "").format(decided),
+            )
             for ordinal, reason, detail, state, decided in cur.fetchall()
             if state != "resolved"
         }

@@ -299,7 +299,7 @@ class _Loader:
             else:
                 counts[1] += 1
                 yield Row(
-                    number, ordinal, found.natural_key, None, None, None, None,
+                    number, ordinal, found.natural_key, found.modified_at, None, None, None,
                     found.reason, found.detail, as_text(raw),
                 )  # fmt: skip
 

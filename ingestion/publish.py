@@ -96,6 +96,7 @@ def publish(
         for (integration, stream), links in streams:
             work.write_versions(integration, stream, links)
         work.move_heads()
+        work.overtake()
         changed = work.feed()
         counts = work.ledger()
         work.read_through([block.number for block in blocks if block.stream.tells_events])
@@ -260,6 +261,10 @@ class _Work:
         """Let heads name the current versions and their positions."""
         self.run(sql.UPDATE_HEADS)
         self.run(sql.INSERT_HEADS)
+
+    def overtake(self) -> None:
+        """Let what was set aside go where a later state of its record is known."""
+        self.run(sql.OVERTAKE)
 
     def feed(self) -> dict[tuple[int, str], int]:
         """Publish the keys whose current row changed; returns their number by source and stream."""

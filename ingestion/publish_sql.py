@@ -96,12 +96,12 @@ where b.block_no = r.block_no and b.is_retry and not exists (
 
 QUARANTINE = """
 insert into {raw}.quarantine (
-    quarantine_id, block_id, generation, ordinal, source_id, stream, observed_at, natural_key, reason, detail,
-    payload_text
+    quarantine_id, block_id, generation, ordinal, source_id, stream, modified_at, observed_at, natural_key, reason,
+    detail, payload_text
 )
 select
     %(first_id)s + row_number() over (order by r.block_no, r.ordinal) - 1, r.block_id, r.generation, r.ordinal,
-    r.source_id, r.stream, r.observed_at, r.natural_key, l.reason, l.detail, l.payload_text
+    r.source_id, r.stream, l.modified_at, r.observed_at, r.natural_key, l.reason, l.detail, l.payload_text
 from publish_row as r
 inner join publish_block as b on b.block_no = r.block_no and not b.is_retry
 inner join {landing} as l on l.block_no = r.block_no and l.ordinal = r.ordinal and l.attempt = %(attempt)s
@@ -110,7 +110,7 @@ where r.is_rejected
 
 QUARANTINE_AGAIN = """
 update {raw}.quarantine as q
-set reason = l.reason, detail = l.detail, natural_key = l.natural_key
+set reason = l.reason, detail = l.detail, natural_key = l.natural_key, modified_at = l.modified_at
 from publish_row as r
 inner join publish_block as b on b.block_no = r.block_no and b.is_retry
 inner join {landing} as l on l.block_no = r.block_no and l.ordinal = r.ordinal and l.attempt = %s
@@ -363,6 +363,44 @@ left join {table} as v on v.version_id = h.version_id
 where k.integration = %s and k.stream = %s
     and (k.was_visible <> k.is_visible or (k.is_visible and k.outcome = 'version'))
 order by k.natural_key
+"""
+
+# Records set aside whose key is known in a later state: what they said would not be in force. Where one does not tell
+# when it was modified, its key must have been seen after it. Neither depends on the order in which blocks are loaded.
+OVERTAKE = """
+with overtaken as (
+    update {raw}.quarantine as q
+    set state = 'overtaken', decided_at = clock_timestamp(), decided_reason = 'a later state of the record is known'
+    from (select distinct source_id, stream, natural_key from publish_row where natural_key is not null) as k
+    inner join {raw}.head as h using (source_id, stream, natural_key)
+    where
+        q.source_id = k.source_id and q.stream = k.stream and q.natural_key = k.natural_key and q.state = 'open'
+        and case
+            when q.modified_at is null then h.last_seen_at > q.observed_at
+            else (h.modified_at, h.observed_at, h.block_id, h.ordinal, h.generation)
+                > (q.modified_at, q.observed_at, q.block_id, q.ordinal, q.generation)
+        end
+    returning q.block_id, q.generation, q.ordinal
+),
+
+published_now as (
+    update publish_row as r
+    set is_rejected = false
+    from overtaken as o
+    where r.block_id = o.block_id and r.generation = o.generation and r.ordinal = o.ordinal
+    returning r.block_id, r.generation, r.ordinal
+),
+
+published_before as (
+    select block_id, generation, count(*) as n
+    from (table overtaken except table published_now) as before
+    group by 1, 2
+)
+
+update {raw}.loaded_blocks as l
+set quarantined = l.quarantined - o.n, superseded = l.superseded + o.n
+from published_before as o
+where l.block_id = o.block_id and l.generation = o.generation
 """
 
 COUNT_FEED = """

@@ -51,7 +51,7 @@ left join lateral (
 ) as last on true
 """
 _BECAME: Mapping[str | None, Literal["healed", "given up", "another cause"]] = {
-    "resolved": "healed", "discarded": "given up", None: "another cause",
+    "resolved": "healed", "overtaken": "healed", "discarded": "given up", None: "another cause",
 }  # fmt: skip
 
 

@@ -27,16 +27,17 @@ where not r.is_rejected and exists (
 KEEP_OUT = """
 with kept as (
     insert into {raw}.quarantine (
-        quarantine_id, block_id, generation, ordinal, source_id, stream, observed_at, natural_key, reason, detail,
-        payload_text, state, decided_reason, decided_at
+        quarantine_id, block_id, generation, ordinal, source_id, stream, modified_at, observed_at, natural_key, reason,
+        detail, payload_text, state, decided_reason, decided_at
     )
     select
         %(first_id)s + row_number() over (order by block_no, ordinal) - 1, block_id, generation, ordinal, source_id,
-        stream, observed_at, natural_key, reason, detail, payload_text, 'discarded', decided_reason, decided_at
+        stream, modified_at, observed_at, natural_key, reason, detail, payload_text, 'discarded', decided_reason,
+        decided_at
     from (
         select distinct on (r.block_no, r.ordinal)
-            r.block_no, r.block_id, r.generation, r.ordinal, r.source_id, r.stream, r.observed_at, r.natural_key,
-            q.reason, q.detail, q.payload_text, q.decided_reason, q.decided_at
+            r.block_no, r.block_id, r.generation, r.ordinal, r.source_id, r.stream, q.modified_at, r.observed_at,
+            r.natural_key, q.reason, q.detail, q.payload_text, q.decided_reason, q.decided_at
         from publish_row as r
         inner join publish_block as b on b.block_no = r.block_no and b.generation > 1 and not b.is_retry
         inner join {raw}.quarantine as q
@@ -61,7 +62,7 @@ with settled as (
             || coalesce('; before: ' || q.decided_reason, '')
     from publish_block as b, {raw}.quarantine as before
     where b.generation > 1 and not b.is_retry and q.block_id = b.block_id and q.generation < b.generation
-        and q.state <> 'resolved' and before.quarantine_id = q.quarantine_id
+        and q.state in ('open', 'discarded') and before.quarantine_id = q.quarantine_id
     returning q.block_id, q.generation, before.state
 ),
 

@@ -109,7 +109,8 @@ def _looks(affected: Sequence[Row]) -> list[tuple[str, str]]:
     """How records that were set aside are looked at, and what can be done with them."""
     of = f" --source {affected[0]['who']}" if len(affected) == 1 else ""
     ways = [f"after a fix here: larder quarantine retry{of}",
-            "sent anew by the vendor, or wrong for good: larder quarantine discard ID --reason WHY"]  # fmt: skip
+            "sent anew by the vendor under its key: nothing, it is over by itself",
+            "wrong for good: larder quarantine discard ID --reason WHY"]  # fmt: skip
     return [("look", f"larder quarantine list{of}"), ("then", "\n".join(ways))]
 
 

@@ -233,6 +233,35 @@ def expected(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> dict[st
     }
 
 
+def set_aside(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> list[tuple[str, str]]:
+    """(reason, state) of every record of a stream that raw refuses, sorted, whatever the order of these blocks."""
+    best: dict[str, tuple[Any, ...]] = {}
+    seen: dict[str, int] = {}
+    refused: list[tuple[str, str | None, tuple[Any, ...]]] = []
+    tells_absence = stream != "orders"
+    for sample, manifest in samples:
+        if sample.stream != stream:
+            continue
+        for ordinal, line in enumerate(sample.lines):
+            key = f"{line.key}|{line.day}" if stream == "spend" else line.key
+            is_dated = line.modified is not None and line.fault != "modified_in_future"
+            position = (line.modified if is_dated else -(10**9), sample.at, manifest.block_id, ordinal)
+            if line.fault:
+                refused.append((line.fault, None if line.fault in ("no_key", "not_json") else key, position))
+            else:
+                best[key] = max(best.get(key, position), position)
+            if not line.fault or (tells_absence and refused[-1][1]):
+                seen[key] = max(seen.get(key, -1), sample.at)
+
+    def state(key: str | None, position: tuple[Any, ...]) -> str:
+        if key not in best:
+            return "open"
+        is_later = best[key] > position if position[0] >= 0 else seen[key] > position[1]
+        return "overtaken" if is_later else "open"
+
+    return sorted((fault, state(key, position)) for fault, key, position in refused)
+
+
 def _covers(window: Window, line: Line) -> bool:
     return window.start is None or bool(line.day and window.start <= line.day <= (window.end or ""))
 

@@ -1,6 +1,7 @@
 """What raw refuses goes to quarantine and its neighbours load; retried after a fix it is as if nothing had been."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from ingestion import load as load_module
 from ingestion import quarantine
 from ingestion.blocks import Manifest, Window
 from ingestion.errors import ConfigError
+from ingestion.fates import fates
+from ingestion.load import connect
 from ingestion.outcome import LoadResult
 from ingestion.spec import IntegrationSpec
 from sharding.model import Shard
@@ -169,3 +172,23 @@ def test_a_block_of_nobodys_stream_is_a_setting_to_mend(make_shard: MakeShard, t
     result = raw.load(odd, good)
     assert [(failure.block_ids, failure.error.turn) for failure in result.failures] == [((odd.block_id,), "config")]
     assert len(result.blocks) == 1
+
+
+def test_what_the_vendor_sends_anew_is_done_with(make_shard: MakeShard, tmp_path: Path) -> None:
+    """Its day is no longer marked, nobody has to give it up, and it is told what became of it."""
+    raw = depot(make_shard, tmp_path)
+    refused = raw.block("orders", [b'{"id":"a","currency":"XXL"}', b'{"n":1}'], 0)
+    raw.load(refused)
+    assert len(ids(raw)) == 2
+    raw.load(raw.block("orders", [b'{"id":"a","currency":"EUR"}'], 1))
+    assert [row["reason"] for row in quarantine.listed(raw.shard.dsn, raw.shard.schemas)] == ["no_key"]
+    assert raw.run("select superseded, quarantined from {raw}.loaded_blocks order by observed_at") == [(1, 1), (0, 0)]
+    group = (raw.source_id, "orders", "unknown_currency")
+    [_, over] = quarantine.standing(raw.shard.dsn, raw.shard.schemas, [group])
+    assert (over.group, over.ended) == (group, "healed")
+    with closing(connect(raw.shard.dsn)) as conn:
+        records = list(enumerate(raw.store.read(refused)))
+        told = fates(conn, raw.shard.schemas, refused, SPECS["acme"].streams[0], records)
+    assert [fate.outcome for fate in told] == ["superseded", "quarantined"]
+    assert "a later state of the record is known" in told[0].detail
+    raw.books_balance()
