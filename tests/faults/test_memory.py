@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ import zstandard
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from ingestion import index
 from ingestion.http import MAX_PAGE
 from sharding.model import Shard
 from tests.faults.record import Figure
 from tests.faults.test_postgres import healed
-from tests.faults.test_stores import extract
+from tests.faults.test_stores import extract_one
 from tests.faults.world import World
 from tests.ingestion.conftest import SALES, Shop, make_spec
 from tests.ingestion.conftest import shop as shop
@@ -95,10 +93,7 @@ def test_a_block_that_is_a_bomb(
 def test_a_bomb_in_the_place_of_a_block(world: World, figure: Figure) -> None:
     """Extracted, and replaced before it is loaded: it is named and waits; with its own bytes again, it loads."""
     world.trade(6700)
-    assert extract(world) == 0, world.said
-    with closing(index.connect(world.catalogue.dsn)) as conn:
-        [block] = index.pending(conn)
-    file = Path(world.shop.installation.store.path(block.data_path))
+    block, file = extract_one(world)
     was = file.read_bytes()
     bomb(file, b"{}\n", GB)
     assert world.aside(world.cycle) == 1

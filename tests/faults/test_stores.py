@@ -14,6 +14,7 @@ import pytest
 from werkzeug.http import http_date
 
 from ingestion import index
+from ingestion.manifest import Manifest
 from tests.faults.disk import mounted
 from tests.faults.record import Figure
 from tests.faults.test_postgres import healed
@@ -34,6 +35,14 @@ def extract(world: World) -> int:
         world.cycle()
 
     return world.aside(only)
+
+
+def extract_one(world: World) -> tuple[Manifest, Path]:
+    """Extract the one block that is due; what it is, and its file in the store."""
+    assert extract(world) == 0, world.said
+    with closing(index.connect(world.catalogue.dsn)) as conn:
+        [block] = index.pending(conn)
+    return block, Path(world.shop.installation.store.path(block.data_path))
 
 
 @pytest.fixture
@@ -84,10 +93,7 @@ def test_a_block_store_that_cannot_be_written(world: World, small_store: Path, f
 def test_a_byte_that_flips_between_extract_and_load(world: World, figure: Figure) -> None:
     """The damaged block is named and waits, its neighbour loads; with the byte as it was, it loads too."""
     world.trade(6200)
-    assert extract(world) == 0, world.said
-    with closing(index.connect(world.catalogue.dsn)) as conn:
-        [damaged] = index.pending(conn)
-    file = Path(world.shop.installation.store.path(damaged.data_path))
+    damaged, file = extract_one(world)
     was = file.read_bytes()
     file.write_bytes(was[:40] + bytes([was[40] ^ 1]) + was[41:])
     world.trade(6201)
