@@ -79,12 +79,10 @@ def run_pass(job: Pass, project: DbtProject, tell: Tell) -> PassResult:
             _tell_quarantine(job, tell, refused)
             return PassResult(None, waiting, *spent)
         seen = open_shard(job.target, conn, job.choice, job.code, job.now, job.read)
-        if isinstance(seen, ShardBuild) or not (seen.whole or _news_of_quarantine(seen)):
-            _tell_quarantine(job, tell, refused)
-        else:
-            _tell_quarantine(job, tell, whole=True)
         if isinstance(seen, ShardBuild):
+            _tell_quarantine(job, tell, refused)
             return PassResult(seen, waiting, *spent)
+        _tell_quarantine(job, tell, refused or bool(seen.whole) or _news_of_quarantine(seen))
         result = project.build(job_of(job.target, job.choice, seen), lambda *event: tell("progress", event))
         return PassResult(close_shard(job.target, conn, seen, result, job.choice, job.code, job.now), waiting, *spent)
 
