@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -15,9 +16,10 @@ from sharding.bootstrap import superuser_secret
 from sharding.catalogue import Catalogue
 from sharding.credentials import read_secret
 from sharding.model import Shard
-from sharding.settings import Settings
+from sharding.settings import Settings, get_settings
 from tests.cli.conftest import Ran
 from tests.conftest import Server
+from tests.object_store import opened
 
 pytestmark = pytest.mark.usefixtures("catalogue")
 
@@ -67,6 +69,33 @@ def test_a_restore_beside_and_what_is_said_first(
             assert cursor.fetchall() == [("cafe", "paused")]
     finally:
         server.drop("larder_then")
+
+
+def test_backups_in_an_object_store(
+    larder: Callable[..., Ran], catalogue: Catalogue, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made, restored from, refused when a file of one was changed there, and deleted, over S3's own API."""
+    catalogue.add_business("cafe", "Café", "shard_1")
+    with opened(tmp_path, monkeypatch) as bucket:
+        monkeypatch.setattr(get_settings(), "backups", f"{bucket.url}/backups")
+        made = larder("backup", "make", "shard_1", "--json")
+        assert made.code == 0, made.err
+        [name] = [row["backup"] for row in made.json]
+        files = [key for key in sorted(bucket.keys()) if key.startswith(f"larder/backups/{name}/")]
+        assert len(files) > 2 and not (get_settings().home / "backups").exists()
+        try:
+            assert larder("restore", "shard_1", "--as", "then").code == 0
+            with closing(psycopg2.connect(catalogue.shard("then").dsn)) as conn, conn.cursor() as cursor:
+                cursor.execute("select name from keys.route")
+                assert cursor.fetchall() == [("cafe",)]
+        finally:
+            server.drop("larder_then")
+        spoilt = [key for key in files if not key.endswith(".json")][-1]
+        bucket.client.put_object(Bucket=bucket.name, Key=spoilt, Body=b"spoilt")
+        refused = larder("restore", "shard_1", "--as", "again")
+        assert refused.code != 0 and spoilt.rsplit("/", 1)[1] in refused.err
+        assert larder("backup", "drop", name, "--yes").code == 0
+        assert bucket.keys() == []
 
 
 def test_a_shard_among_others_of_its_database_is_taken_out_alone(
