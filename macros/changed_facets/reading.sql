@@ -123,15 +123,13 @@ from (
   computed whole.
 #}
 {% macro parents_without_key(feeds, since) %}
-  {%- set questions = [] -%}
+  {%- set sources = [] -%}
   {%- for feed in feeds -%}
     {%- set mapping = (config.get('facet_from') or {}).get(feed.name) -%}
     {%- set rows = feed.relation if mapping is none else mapped_facets_sql(feed, mapping, since) -%}
-    {%- do questions.append('select ' ~ loop.index0 ~ ' as place where exists (select from ' ~ rows ~ ' as given where ' ~ no_facet() ~ ')') -%}
+    {%- do sources.append(rows ~ ' as given where ' ~ no_facet()) -%}
   {%- endfor -%}
-  {%- set found = [] -%}
-  {%- for row in run_query(questions | join(' union all ') ~ ' order by 1').rows -%}{%- do found.append(feeds[row['place'] | int].name) -%}{%- endfor -%}
-  {%- do return(found) -%}
+  {%- do return(those_with_rows(feeds, sources) | map(attribute='name') | list) -%}
 {% endmacro %}
 
 {% macro no_facet() -%}
@@ -160,13 +158,20 @@ from (
 
 {# Which of `feeds` have entries that `since` could not see. #}
 {% macro feeds_with_news(feeds, since) %}
-  {%- if not feeds -%}{%- do return([]) -%}{%- endif -%}
+  {%- set sources = [] -%}
+  {%- for feed in feeds -%}{%- do sources.append(feed.feed ~ ' where ' ~ unseen(since, feed)) -%}{%- endfor -%}
+  {%- do return(those_with_rows(feeds, sources)) -%}
+{% endmacro %}
+
+{# The items of `asked` of which the source beside it (what a select has after `from`) has a row. One statement for all. #}
+{% macro those_with_rows(asked, sources) %}
+  {%- if not asked -%}{%- do return([]) -%}{%- endif -%}
   {%- set questions = [] -%}
-  {%- for feed in feeds -%}
-    {%- do questions.append('select ' ~ loop.index0 ~ ' as place where exists (select from ' ~ feed.feed ~ ' where ' ~ unseen(since, feed) ~ ')') -%}
+  {%- for source in sources -%}
+    {%- do questions.append('select ' ~ loop.index0 ~ ' as place where exists (select from ' ~ source ~ ')') -%}
   {%- endfor -%}
   {%- set found = [] -%}
-  {%- for row in run_query(questions | join(' union all ') ~ ' order by 1').rows -%}{%- do found.append(feeds[row['place'] | int]) -%}{%- endfor -%}
+  {%- for row in run_query(questions | join(' union all ') ~ ' order by 1').rows -%}{%- do found.append(asked[row['place'] | int]) -%}{%- endfor -%}
   {%- do return(found) -%}
 {% endmacro %}
 
