@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from sharding.moving import witness
 from sharding.moving.layout import MovedTable, relation
 from sharding.moving.pipe import transfer
 from sharding.moving.witness import Witness
-from sharding.moving.workers import side_by_side
+from sharding.moving.workers import Work, side_by_side
 
 CHUNK_ROWS = 100_000
 CHUNK_BYTES = 64 * 2**20
@@ -233,23 +231,17 @@ def copy_all(
         breath: called now and then by each worker.
     """
     connection_to = open_ or connect
-    waiting: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
-    for chunk in chunks:
-        waiting.put(chunk)
+    work = Work(chunks)
 
-    def work() -> None:
+    def worker() -> None:
         with closing(connection_to(from_)) as source, closing(connection_to(to)) as target:
-            while not failed.is_set():
-                try:
-                    chunk = waiting.get_nowait()
-                except queue.Empty:
-                    return flush(target)
+            for chunk in work.taken():
                 with source:
                     copied = copy_chunk(source, target, from_, to, business, chunk, anew=False, breath=breath)
                 done(chunk, *copied)
+            flush(target)
 
-    failed = threading.Event()
-    side_by_side([work] * workers, failed, f"move {business}")
+    side_by_side([worker] * workers, work.failed, f"move {business}")
 
 
 def connect(shard: Shard, name: str = "larder move") -> Connection:

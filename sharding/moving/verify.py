@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +15,7 @@ from sharding.moving.copying import Chunk, as_they_lie
 from sharding.moving.drain import digest
 from sharding.moving.layout import relation
 from sharding.moving.witness import Witness, still_there
-from sharding.moving.workers import side_by_side
+from sharding.moving.workers import Work, side_by_side
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,7 @@ def compare(
         witnesses: what chunks (table, number) were on the old shard when they were read to be copied.
     """
     here, there = [(0, 0)] * len(chunks), [(0, 0)] * len(chunks)
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(len(chunks)):
-        waiting.put(number)
+    work = Work(range(len(chunks)))
 
     def rows_of(shard: Shard, chunk: Chunk) -> sql.Composed:
         wanted = chunk.table.between(business, chunk.low, chunk.high)
@@ -55,7 +51,7 @@ def compare(
 
     def hash_here() -> None:
         for number, chunk in enumerate(chunks):
-            if failed.is_set():
+            if work.failed.is_set():
                 return
             rows, witness = rows_of(from_, chunk), (witnesses or {}).get((chunk.table.name, chunk.number))
             with source.cursor() as cursor:
@@ -66,17 +62,12 @@ def compare(
                     here[number] = digest(cursor, chunk.table, rows)
 
     def hash_there(conn: Connection) -> None:
-        while not failed.is_set():
-            try:
-                number = waiting.get_nowait()
-            except queue.Empty:
-                return
+        for number in work.taken():
             with conn.cursor() as cursor:
                 as_they_lie(cursor)
                 there[number] = digest(cursor, chunks[number].table, rows_of(to, chunks[number]))
 
-    failed = threading.Event()
-    side_by_side([hash_here, *(partial(hash_there, conn) for conn in targets)], failed, f"compare {business}")
+    side_by_side([hash_here, *(partial(hash_there, conn) for conn in targets)], work.failed, f"compare {business}")
     differing = tuple(chunk for chunk, one, other in zip(chunks, here, there, strict=True) if one != other)
     return Verified(sum(count for count, _ in here), differing)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from psycopg2.extensions import connection as Connection
 
@@ -17,21 +17,32 @@ def share_out(
     items: Sequence[T], workers: int, open_: Callable[[], Connection], act: Callable[[Connection, T], None]
 ) -> None:
     """Act on items side by side, each worker with its own connection. The first failure stops all and is raised."""
-    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
-    failed = threading.Event()
+    work = Work(items)
 
-    def work() -> None:
+    def worker() -> None:
         with closing(open_()) as conn:
-            while not failed.is_set():
-                try:
-                    item = waiting.get_nowait()
-                except queue.Empty:
-                    return
+            for item in work.taken():
                 act(conn, item)
 
-    side_by_side([work] * min(workers, len(items)), failed, "move")
+    side_by_side([worker] * min(workers, len(items)), work.failed, "move")
+
+
+class Work(Generic[T]):
+    """What several workers take from, each item once, until nothing is left or one of them has failed."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.failed = threading.Event()
+        self._waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+        for item in items:
+            self._waiting.put(item)
+
+    def taken(self) -> Iterator[T]:
+        """The items that one worker gets."""
+        while not self.failed.is_set():
+            try:
+                yield self._waiting.get_nowait()
+            except queue.Empty:
+                return
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]], failed: threading.Event, name: str) -> None:
