@@ -53,7 +53,7 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
         ad_hoc = context.job_name == AD_HOC
         chosen = asked if asked is not None or ad_hoc else frozenset(due(at))
         scope = scope_of(graph, context.selected_asset_keys, chosen, force=ad_hoc)
-        scope = replace(scope, within=None if ad_hoc else larder.within, run=Run(context.run_id, context.job_name))
+        scope = replace(scope, within=None if ad_hoc else larder.within, run=Run(context.run.run_id, context.job_name))
         residents: dict[str, list[str]] = {}
         for business in at.catalogue.businesses():
             residents.setdefault(business.shard, []).append(business.display_name)
@@ -67,7 +67,7 @@ def cycle_assets(graph: Graph) -> dg.AssetsDefinition:
                     ends[event.shard] = event
                 yield event
 
-        with alive(at.catalogue.dsn, context.run_id), closing(cycle_events(at, scope, larder.watch)) as events:
+        with alive(at.catalogue.dsn, context.run.run_id), closing(cycle_events(at, scope, larder.watch)) as events:
             yield from outputs(graph, heard(events), residents)
         failed = [build for build in ends.values() if build.state == "failed"]
         if failed:

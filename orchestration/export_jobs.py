@@ -81,7 +81,6 @@ def export_job() -> "UnresolvedAssetJobDefinition":
     return dg.define_asset_job(
         JOB,
         dg.AssetSelection.assets(FILES),
-        partitions_def=shards,
         executor_def=dg.in_process_executor,
         tags={"dagster/max_runtime": str(HOURS * 3600)},
         description="Write what changed in the marts of a shard's businesses to Parquet.",

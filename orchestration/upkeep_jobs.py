@@ -78,7 +78,6 @@ def upkeep_job() -> "UnresolvedAssetJobDefinition":
     return dg.define_asset_job(
         "upkeep",
         dg.AssetSelection.assets(*ASSETS),
-        partitions_def=shards,
         executor_def=dg.in_process_executor,
         tags={"dagster/max_runtime": str(HOURS * 3600)},
         description="Keep a shard, back it up, and restore a backup.",

@@ -53,7 +53,7 @@ def checks(instance: dg.DagsterInstance, name: str) -> list[tuple[str | None, bo
     """(shard, passed) of every evaluation of a check, oldest first."""
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     found = []
-    for record in reversed(instance.get_event_records(wanted)):
+    for record in reversed(instance.event_log_storage.get_event_records(wanted)):
         event = record.event_log_entry.dagster_event
         assert event is not None
         result = event.asset_check_evaluation_data
