@@ -5,7 +5,7 @@ from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 780, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 250, 60, 52
-COLOURS = ("#b3541e", "#7a7a7a", "#1b6e8c")
+COLOURS = ("#b3541e", "#a48a2e", "#7a7a7a", "#1b6e8c")
 
 Curve = Sequence[tuple[float, float]]
 

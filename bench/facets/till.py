@@ -1,15 +1,17 @@
 """A till's sale items and shifts, made in Postgres and the same in every run; and what happens to them in a cycle."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 
 TODAY = "2026-06-30"  # also in project/dbt_project.yml
-DAYS, LOCATIONS, BUSINESSES, ITEMS_OF_A_SALE = 730, 250, 50, 5
-NEW_SALES, LATE = 2_000, 50
+LOCATIONS, BUSINESSES, ITEMS_OF_A_SALE = 250, 50, 5
+ITEMS_OF_A_DAY = 55  # at one location. A larger table has more days, as in life: 10 M items are two years
+NEW_SALES, LATE = 2 * LOCATIONS, 50  # ten items for each location, a fifth of its day, and old days to put right
 
 # Sales come in the order of time, as they do in production, so that a day's rows lie together. `draw` is a number below
 # `below` that only depends on what it is asked for.
@@ -57,19 +59,19 @@ cross join lateral (
 ) as chosen
 """
 
-_TWO_YEARS_OF_SALES = f"""
+_SALES_SO_FAR = f"""
 select
-    n, 1 + till.draw(n, 1, {LOCATIONS}), date '{TODAY}' - {DAYS - 1} + (n * {DAYS} / (%(sales)s + 1))::int,
+    n, 1 + till.draw(n, 1, {LOCATIONS}), date '{TODAY}' - %(days)s + (n * %(days)s / (%(sales)s + 1))::int,
     10 + till.draw(n, 2, 12)
 from generate_series(1, %(sales)s::bigint) as n
 """
 
-_TWO_YEARS_OF_SHIFTS = f"""
+_SHIFTS_SO_FAR = f"""
 insert into till.shift
 select
     (day * {LOCATIONS} + location_id) * 2 + employee, (location_id - 1) / {LOCATIONS // BUSINESSES} + 1, location_id,
-    date '{TODAY}' - {DAYS - 1} + day, 4 + till.draw(day * {LOCATIONS} + location_id, employee, 17) / 4.0, 120
-from generate_series(0, {DAYS - 1}) as day, generate_series(1, {LOCATIONS}) as location_id,
+    date '{TODAY}' - %(days)s + day, 4 + till.draw(day * {LOCATIONS} + location_id, employee, 17) / 4.0, 120
+from generate_series(0, %(days)s - 1) as day, generate_series(1, {LOCATIONS}) as location_id,
     generate_series(1, 2) as employee
 """
 
@@ -80,6 +82,10 @@ create index on till.sale_item (business_date);
 alter table till.shift add primary key (shift_id);
 create index on till.shift (location_id, business_date);
 create index on till.shift (business_date)
+"""
+
+_SHOW_DATE_INDEX = """
+update pg_index set indisvalid = %s where indexrelid = 'till.sale_item_business_date_idx'::regclass
 """
 
 _SALES_NOW = f"""
@@ -142,18 +148,23 @@ class Till:
     items: int
     cycles: int = 0
 
+    @property
+    def days(self) -> int:
+        """Days of history."""
+        return max(1, self.items // (LOCATIONS * ITEMS_OF_A_DAY))
+
     def generate(self) -> None:
-        """Make two years of sales and shifts, with their indexes, statistics and a checkpoint behind them."""
-        two_years = _ITEMS_OF_SALES % _TWO_YEARS_OF_SALES
+        """Make the sales and shifts until yesterday, with their indexes, statistics and a checkpoint behind them."""
+        given = {"sales": self.items // ITEMS_OF_A_SALE, "days": self.days}
         with closing(psycopg2.connect(self.dsn)) as conn, conn, conn.cursor() as cur:
             cur.execute(_TABLES)
-            cur.execute(two_years, {"sales": self.items // ITEMS_OF_A_SALE})
-            cur.execute(_TWO_YEARS_OF_SHIFTS)
+            cur.execute(_ITEMS_OF_SALES % _SALES_SO_FAR, given)
+            cur.execute(_SHIFTS_SO_FAR, given)
             cur.execute(_INDEXES)
         settle(self.dsn)
 
     def cycle(self, hour: int | None = None) -> float:
-        """2,000 sales of today, 50 late corrections, the shifts of both: 300 (location, date) facets. Seconds taken.
+        """Two sales of today at each location, 50 late corrections, the shifts of both: 300 facets. Seconds taken.
 
         The sales fall into one hour, by default each cycle's into the next.
         """
@@ -173,6 +184,19 @@ class Till:
         with closing(psycopg2.connect(self.dsn)) as conn, conn, conn.cursor() as cur:
             cur.execute(_TEN_TIMES_TODAY)
         settle(self.dsn)
+
+    @contextmanager
+    def without_date_index(self) -> Iterator[None]:
+        """The planner does not see the index on the sale items' date meanwhile: what dbt users have who made none."""
+        self._show_date_index(False)
+        try:
+            yield
+        finally:
+            self._show_date_index(True)
+
+    def _show_date_index(self, shown: bool) -> None:
+        with closing(psycopg2.connect(self.dsn)) as conn, conn, conn.cursor() as cur:
+            cur.execute(_SHOW_DATE_INDEX, (shown,))
 
     def sales_today(self) -> int:
         """Sales of today so far."""

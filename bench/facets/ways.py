@@ -3,7 +3,7 @@
 import statistics
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psycopg2
@@ -18,9 +18,16 @@ from sharding.settings import Settings
 
 CYCLES = 10
 MODELS = ("sales_day", "sales_hour", "item_day", "sales_week", "labour_day")
-# A full refresh costs the same in every cycle, so three are enough; it comes last, and what it makes is what is right.
-FULL_REFRESHES = (1, CYCLES // 2, CYCLES)
-WAYS = {"refresh": "table (full refresh)", "lookback": "delete+insert, 3-day lookback", "facets": "changed_facets"}
+# What reads everything costs the same in every cycle, so three are enough. What a full refresh makes last is right.
+READS_EVERYTHING = {"refresh", "scan"}
+FEW = (1, CYCLES // 2, CYCLES)
+WAYS = {
+    "refresh": "table (full refresh)",
+    "scan": "delete+insert, 3-day lookback, no index on the date",
+    "lookback": "delete+insert, 3-day lookback",
+    "facets": "changed_facets",
+}
+_TARGETS = {"scan": "lookback"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def compare(till: Till, project: Project) -> Comparison:
     """Ten cycles; after each, every way brings its five models up to date."""
     write_seconds = statistics.median(till.cycle() for _ in range(3))
     project.operation("facets", "watch_sources")
-    for way in WAYS:
+    for way in (way for way in WAYS if way not in _TARGETS):
         note(f"{till.items:,} items: first build, {WAYS[way]}")
         project.run(way, "five")
     settle(till.dsn)
@@ -72,20 +79,21 @@ def compare(till: Till, project: Project) -> Comparison:
     for cycle in range(1, CYCLES + 1):
         note(f"{till.items:,} items: cycle {cycle} of {CYCLES}")
         written.append(till.cycle())
-        for way in ("lookback", "facets", "refresh"):
-            if way != "refresh" or cycle in FULL_REFRESHES:
-                runs[way].append(project.run(way, "five"))
+        for way in ("lookback", "scan", "facets", "refresh"):
+            if way not in READS_EVERYTHING or cycle in FEW:
+                with till.without_date_index() if way == "scan" else nullcontext():
+                    runs[way].append(project.run(_TARGETS.get(way, way), "five"))
     costs = {way: _way_cost(till.dsn, way, made) for way, made in runs.items()}
     return Comparison(
         till.items, costs, write_seconds, statistics.median(written), runs["facets"][-1].messages["sales_day"]
     )
 
 
-def wrong_rows(dsn: str, model: str, way: str) -> int:
+def wrong_rows(dsn: str, model: str, schema: str) -> int:
     """Rows of a model that a full SELECT has otherwise, or that are missing or left over."""
     missing, surplus = (
         rows(dsn, f"select count(*) from (select * from {a}.{model} except all select * from {b}.{model}) as differs")
-        for a, b in (("refresh", way), (way, "refresh"))
+        for a, b in (("refresh", schema), (schema, "refresh"))
     )
     return int(max(missing[0][0], surplus[0][0]))
 
@@ -93,7 +101,7 @@ def wrong_rows(dsn: str, model: str, way: str) -> int:
 def _way_cost(dsn: str, way: str, runs: list[Run]) -> WayCost:
     sql_ms = {model: statistics.median(run.sql_ms[model] for run in runs) for model in MODELS}
     cost = median([run.cost for run in runs])
-    return WayCost(sql_ms, cost, {model: wrong_rows(dsn, model, way) for model in MODELS})
+    return WayCost(sql_ms, cost, {model: wrong_rows(dsn, model, _TARGETS.get(way, way)) for model in MODELS})
 
 
 def note(line: str) -> None:
