@@ -9,7 +9,7 @@ end $$;
 alter role larder_admin createdb createrole nosuperuser;
 grant pg_read_all_data, pg_read_all_stats, pg_signal_backend to larder_admin with admin option;
 grant pg_read_all_settings to larder_admin;
-grant set on parameter session_replication_role, temp_file_limit to larder_admin with grant option;
+grant set on parameter session_replication_role, temp_file_limit, deadlock_timeout to larder_admin with grant option;
 
 -- Two groups are named in rights of template1, and roles that earlier versions made as the superuser are administered too.
 do $$

@@ -39,6 +39,10 @@ _MEMBERS = (
 _ADMINISTERED = ("pg_read_all_data", "pg_read_all_stats", "pg_signal_backend")
 """Postgres' own roles that the administrator is in and, but for the last, puts Larder's parts in."""
 _LOCK = 19452
+_LOOK_WHO_HOLDS_IT = "50ms"
+"""How soon a session that waits for a lock finds that an autovacuum holds it, and sends that away (Postgres'
+`deadlock_timeout`, a second by default). Moves and migrations wait less than a second, as others wait behind them: they
+would be refused for as long as the autovacuum of a large table takes, which may be hours."""
 
 
 def ensure_roles(shard: Shard) -> None:
@@ -66,6 +70,11 @@ def ensure_roles(shard: Shard) -> None:
         if cursor.fetchone() == (True,):
             parameter = sql.SQL("grant set on parameter session_replication_role to {}")
             cursor.execute(parameter.format(sql.Identifier(MOVER)))
+        cursor.execute("select has_parameter_privilege('deadlock_timeout', 'set')")
+        if cursor.fetchone() == (True,):
+            for role in (sql.Identifier(MOVER), sql.SQL("current_user")):
+                setting = sql.SQL("alter role {} set deadlock_timeout = {}")
+                cursor.execute(setting.format(role, sql.Literal(_LOOK_WHO_HOLDS_IT)))
         cursor.execute("select has_database_privilege('postgres', 'connect with grant option')")
         if cursor.fetchone() == (True,):  # on embedded servers it is closed; statistics of statements are there
             cursor.execute(sql.SQL("grant connect on database postgres to {}").format(sql.Identifier(INSPECTOR)))

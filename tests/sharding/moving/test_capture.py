@@ -1,0 +1,67 @@
+"""What holds a table is waited for only shortly; an autovacuum, which may hold a large one for hours, is sent away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from sharding.errors import LarderError
+from sharding.model import Shard
+from sharding.moving.capture import retried
+from sharding.moving.copying import connect
+from tests.conftest import Server
+from tests.sharding.moving.conftest import Town
+
+AT_WORK = "select count(*) from pg_stat_progress_vacuum where relid = 'raw.head'::regclass"
+HEADS = """
+insert into raw.head (source_id, stream, natural_key, version_id, hash, modified_at, observed_at, block_id, ordinal,
+    generation, last_seen_at)
+select 1, 'orders', n, n, gen_random_uuid(), now(), now(), gen_random_uuid(), 1, 1, now()
+from generate_series(1, 50000) as n
+"""
+SLOWLY = """
+alter table raw.head set (
+    autovacuum_vacuum_insert_threshold = 0, autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1
+)
+"""
+
+
+def as_admin(shard: Shard) -> Connection:
+    """As migrations connect."""
+    return psycopg2.connect(shard.dsn)
+
+
+@pytest.fixture
+def being_vacuumed(town: Town, other_server: Server) -> Iterator[Town]:
+    """An autovacuum has begun on a table of the new shard, and would take minutes."""
+    town.sql(town.new, HEADS)
+    town.sql(town.new, SLOWLY)
+    other_server.execute("alter system set autovacuum_naptime = '1s'", as_superuser=True)
+    other_server.execute("select pg_reload_conf()", as_superuser=True)
+    give_up = time.monotonic() + 60
+    while town.sql(town.new, AT_WORK) == [(0,)]:
+        assert time.monotonic() < give_up, "no autovacuum began"
+        time.sleep(0.1)  # nothing announces it
+    yield town
+    other_server.execute("alter system reset autovacuum_naptime", as_superuser=True)
+    other_server.execute("select pg_reload_conf()", as_superuser=True)
+
+
+@pytest.mark.parametrize("open_", [connect, as_admin])
+def test_an_autovacuum_is_sent_away(being_vacuumed: Town, open_: Callable[[Shard], Connection]) -> None:
+    town = being_vacuumed
+    with closing(open_(town.new)) as conn:
+        retried(conn, "raw.head", lambda cursor: cursor.execute("lock table raw.head in share row exclusive mode"), 2)
+
+
+def test_somebody_else_is_waited_for_and_named(town: Town) -> None:
+    with closing(connect(town.new)) as conn, closing(connect(town.new)) as other, other.cursor() as holds:
+        holds.execute("lock table raw.head in row exclusive mode")
+        with pytest.raises(LarderError, match=r"raw\.head stays locked by others"):
+            retried(conn, "raw.head", lambda c: c.execute("lock table raw.head in share row exclusive mode"), 0.3)
