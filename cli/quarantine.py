@@ -28,7 +28,7 @@ Ids = Annotated[
 def list_(
     source: Annotated[str | None, typer.Option(help="Only of this source, as business/name.")] = None,
     shard: Annotated[str | None, typer.Option(help="Only of this shard.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also those resolved or discarded.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also those loaded after all, overtaken or discarded.")] = False,
     limit: Annotated[int, typer.Option(help="How many a shard, newest first.")] = 100,
     as_json: JsonFlag = False,
 ) -> None:

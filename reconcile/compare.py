@@ -110,18 +110,19 @@ def raw_differences(
     return found
 
 
-def quarantined_places(cursor: Any, raw_schema: str, source_id: int, stream: str) -> frozenset[Place]:
-    """Records of a stream that were set aside and are not in raw, by block, its first generation, and line.
+def quarantined_places(cursor: Any, raw_schema: str, source_id: int, stream: str) -> dict[Place, bool]:
+    """Records of a stream that were set aside and are not in raw, by block, its first generation, and line: is it open?
 
     A block that was loaded again has later generations of the same file; what is set aside is so by the last of them.
     """
     cursor.execute(
-        f"select q.block_id::text, first.generation, q.ordinal from {raw_schema}.quarantine as q inner join ("
+        "select q.block_id::text, first.generation, q.ordinal, q.state = 'open'"
+        f" from {raw_schema}.quarantine as q inner join ("
         f"select block_id, min(generation) as generation from {raw_schema}.loaded_blocks group by block_id"
         ") as first using (block_id) where q.source_id = %s and q.stream = %s and q.state <> 'resolved'",
         (source_id, stream),
     )
-    return frozenset(Place(*row) for row in cursor)
+    return {Place(*place): is_open for *place, is_open in cursor}
 
 
 NOT_LOADED = "in the store, not loaded"

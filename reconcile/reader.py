@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -267,11 +267,11 @@ def _storable(key: str) -> bool:
 
 
 def fold(
-    store_url: str, blocks: Iterable[StoredBlock], rules: StreamRules, set_aside: frozenset[Place] = frozenset()
+    store_url: str, blocks: Iterable[StoredBlock], rules: StreamRules, set_aside: Collection[Place] = ()
 ) -> Folded:
     """Latest record of every key over `blocks` of one stream of one source.
 
-    Records in `set_aside` (quarantined or given up, by place) do not become current, but they were seen. Where the
+    Records in `set_aside` (open, overtaken or given up, by place) do not become current, but they were seen. Where the
     vendor says nothing of deletions, a key last seen before a later, completely read window that covers it is gone;
     a window with a record that hides its key proves no absence.
 

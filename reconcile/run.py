@@ -70,7 +70,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class SourceResult:
-    """What was compared for one source, and what did not agree. `damage`: its blocks cannot be read, nothing was."""
+    """What was compared for one source, and what did not agree.
+
+    `quarantined`: records that are set aside and open. `damage`: its blocks cannot be read, nothing was.
+    """
 
     source: str
     integration: str
@@ -224,7 +227,7 @@ def _source(
     for stream in data_streams(told) if source.integration == DATA else streams_of(source.integration):
         name = stream["name"]
         set_aside = compare.quarantined_places(cursor, raw, source.id, name)
-        quarantined += len(set_aside)
+        quarantined += sum(set_aside.values())
         rules = StreamRules.of(stream)
         folded = fold(
             store_url,
