@@ -47,10 +47,11 @@ def extract_one(world: World) -> tuple[Manifest, Path]:
 
 @pytest.fixture
 def small_store(world: World, tmp_path: Path) -> Iterator[Path]:
-    """The world's block store on a file system of its own, with 1 MB."""
+    """The world's block store on a file system of its own, with 1 MB left."""
     store = Path(world.shop.installation.store.path(""))
     subprocess.run(["cp", "-a", f"{store}/.", str(tmp_path)], check=True)
-    with mounted(store, "1m"):
+    told = subprocess.run(["du", "-sk", str(store)], capture_output=True, text=True, check=True).stdout
+    with mounted(store, f"{int(told.split()[0]) + 1024}k"):
         subprocess.run(["cp", "-a", f"{tmp_path}/.", str(store)], check=True)
         yield store
         kept = tmp_path / "kept"
