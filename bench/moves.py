@@ -72,30 +72,40 @@ class Moves:
     beside_builds: Flips
 
 
-def measure_moves(home: Path, rows: int, flips: int) -> Moves:
+def measure_moves(home: Path, rows: int, flips: int, say: Callable[[str], None]) -> Moves:
     """Bring a business with `rows` sales over in three ways, then let a small one change shards under writes.
 
     The first way leads to a shard of the business's own; the one back, as a second move, to one where others live.
+    Each figure is told to `say` when it is taken: the whole takes an hour, and what a stop would lose is said by then.
     """
     settings = Settings(home=home, control_dsn=None)
     try:
         town = Town(settings, rows)
         parallel_copy(town, town.old, town.new, shared=False)  # whoever is first pays for the server's first log files
-        best, locked = parallel_copy(town, town.old, town.new, shared=False), locked_copy(town)
+        best = parallel_copy(town, town.old, town.new, shared=False)
+        say(f"binary COPY of ranges side by side {best:.1f} s")
+        locked = locked_copy(town)
+        say(f"locked, one COPY {locked:.1f} s")
         town.settle()
         moved = town.mover(BUSINESS).move("new")
         [flipped] = [at for at, step, _ in steps(town.catalogue, moved.id) if step == "flipped"]
+        copied, compared = town.told(moved.id, "copied"), town.told(moved.id, "verified")
+        to_flip = (flipped - moved.started_at).total_seconds()
+        say(f"move: copy {copied['seconds']} s, compared {compared['seconds']} s, plan to flip {to_flip:.1f} s")
         town.mover(BUSINESS).finish()
         town.tidy_up(town.old)
         best_shared = parallel_copy(town, town.new, town.old, shared=True)
+        say(f"two binary COPYs into live indexes {best_shared:.1f} s")
         town.settle()
         back = town.mover(BUSINESS).move("old")
+        shared = town.told(back.id, "copied")["seconds"]
+        say(f"move to where others live: copy {shared} s")
         town.mover(BUSINESS).finish()
         town.settle()
         quiet = _flips(town, flips)
+        say(f"writes wait in {flips} flips, ms: {sorted(quiet.pauses_ms)}")
         with _building(town.old), _building(town.new):
             beside_builds = _flips(town, flips)
-        copied, compared = town.told(moved.id, "copied"), town.told(moved.id, "verified")
         return Moves(
             rows=copied["rows"],
             facts=rows * FACTS,
@@ -103,9 +113,9 @@ def measure_moves(home: Path, rows: int, flips: int) -> Moves:
             ours_copy=copied["seconds"],
             best_copy=best,
             ours_compare=compared["seconds"],
-            ours_to_flip=(flipped - moved.started_at).total_seconds(),
+            ours_to_flip=to_flip,
             locked_copy=locked,
-            ours_shared=town.told(back.id, "copied")["seconds"],
+            ours_shared=shared,
             best_shared=best_shared,
             quiet=quiet,
             beside_builds=beside_builds,
