@@ -55,7 +55,8 @@ Check = Callable[[bytes, datetime], Verdict]
 def checker(stream: Stream) -> Check:
     """The check of one stream's records: (bytes, observed_at) → Accepted or Rejected. Pure."""
     key_paths = [path.split(".") for path in stream.natural_key]
-    modified_path = stream.modified.path.split(".") if stream.modified else None
+    modified_name = stream.modified.path if stream.modified else ""
+    modified_path = modified_name.split(".") if modified_name else None
     modified_format = stream.modified.format if stream.modified else "iso_offset"
     currency_paths = [path.split(".") for path in stream.currency]
     volatile = [path.split(".") for path in stream.volatile]
@@ -66,18 +67,17 @@ def checker(stream: Stream) -> Check:
         values = [canonical.scalar_text(canonical.value_at(record, path)) for path in key_paths]
         return natural_key_text([value for value in values if value]) if all(values) else None
 
-    def modified_of(record: Any, observed_at: datetime) -> datetime | Rejected | None:
+    def modified_of(record: Any, key: str | None, observed_at: datetime) -> datetime | Rejected | None:
         said = canonical.value_at(record, modified_path) if modified_path is not None else None
         if said is None:
             return None
-        path = ".".join(modified_path or ())
         try:
             modified_at = parse_time(said, modified_format)
         except (ValueError, OverflowError) as error:
-            return Rejected("bad_modified", f"{path} is no time: {error}", key_of(record))
+            return Rejected("bad_modified", f"{modified_name} is no time: {error}", key)
         if modified_at > observed_at + FUTURE_GRACE:
-            detail = f"{path} {said} is after its extraction at {observed_at.isoformat()}"
-            return Rejected("modified_in_future", detail, key_of(record))
+            detail = f"{modified_name} {said} is after its extraction at {observed_at.isoformat()}"
+            return Rejected("modified_in_future", detail, key)
         return modified_at
 
     def check(raw: bytes, observed_at: datetime) -> Verdict:
@@ -88,7 +88,7 @@ def checker(stream: Stream) -> Check:
         if not isinstance(record, dict):
             return Rejected("not_object", f"the record is a JSON {_kind(record)}, not an object", None)
         key = key_of(record)
-        modified = modified_of(record, observed_at)
+        modified = modified_of(record, key, observed_at)
         modified_at = None if isinstance(modified, Rejected) else modified
         refused = canonical.scalar_text(record.get(stream.refused)) if stream.refused else None
         if refused is not None:

@@ -371,10 +371,13 @@ OVERTAKE = """
 with overtaken as (
     update {raw}.quarantine as q
     set state = 'overtaken', decided_at = clock_timestamp(), decided_reason = 'a later state of the record is known'
-    from (select distinct source_id, stream, natural_key from publish_row where natural_key is not null) as k
-    inner join {raw}.head as h using (source_id, stream, natural_key)
+    from {raw}.head as h
     where
-        q.source_id = k.source_id and q.stream = k.stream and q.natural_key = k.natural_key and q.state = 'open'
+        q.state = 'open' and h.source_id = q.source_id and h.stream = q.stream and h.natural_key = q.natural_key
+        and exists (
+            select from publish_row as r
+            where r.source_id = q.source_id and r.stream = q.stream and r.natural_key = q.natural_key
+        )
         and case
             when q.modified_at is null then h.last_seen_at > q.observed_at
             else (h.modified_at, h.observed_at, h.block_id, h.ordinal, h.generation)

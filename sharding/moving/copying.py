@@ -239,7 +239,8 @@ def copy_all(
                 with source:
                     copied = copy_chunk(source, target, from_, to, business, chunk, anew=False, breath=breath)
                 done(chunk, *copied)
-            flush(target)
+            if not work.failed.is_set():
+                flush(target)
 
     side_by_side([worker] * workers, work.failed, f"move {business}")
 
