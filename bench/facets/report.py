@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.facets import fleet, picture
-from bench.facets.runner import Project
+from bench.facets.runner import TARGETS, Project
 from bench.facets.shard import HotDay, hot_day, idle, probed, twenty
-from bench.facets.till import ITEMS_OF_A_DAY, Till
+from bench.facets.till import BUSINESSES, ITEMS_OF_A_DAY, ITEMS_OF_A_SALE, LATE, LOCATIONS, NEW_SALES, Till
 from bench.facets.ways import CYCLES, FEW, MODELS, WAYS, Comparison, compare, database, note
 from bench.loads import median
 from bench.measure import Cost
@@ -24,13 +24,15 @@ SHORT = {
 
 
 def measure(out: Output, settings: Settings, postmaster: int, sizes: Sequence[int], with_picture: bool) -> None:
-    """Every size three ways; then, at the smallest, twenty models, nothing new, a hot day and the fleet."""
+    """Every size four ways; then, at the smallest, twenty models, nothing new, a hot day and the fleet."""
     out.say(
-        f"250 locations of 50 businesses, each with {ITEMS_OF_A_DAY} items a day: the larger the table, the longer its"
-        " past. A\ncycle is two sales of today at each (2,500 items) and 50 late corrections: some 300 (location, date)"
-        f" facets.\nMedians of {CYCLES} cycles ({len(FEW)} of what reads everything). dbt runs in one process that"
-        " has parsed the project before, as\nour workers do: its start-up (some 3 CPU-s) is not in these figures."
-        " Autovacuum waits between runs.\n"
+        f"{LOCATIONS} locations of {BUSINESSES} businesses, each with {ITEMS_OF_A_DAY} items a day: the larger the"
+        " table, the longer its past.\n"
+        f"A cycle is {NEW_SALES // LOCATIONS} sales of today at each ({NEW_SALES * ITEMS_OF_A_SALE:,} items) and {LATE}"
+        f" late corrections: some {LOCATIONS + LATE} facets (location, date).\n"
+        f"Medians of {CYCLES} cycles ({len(FEW)} of what reads everything). dbt runs in one process that has parsed"
+        " the project before, as\nour workers do: its start-up (some 3 CPU-s) is not in these figures. Autovacuum"
+        " waits between runs.\n"
     )
     found = []
     for size in sorted(sizes):
@@ -68,7 +70,7 @@ def _print_ways(out: Output, found: Comparison) -> None:
     title = "SQL ms of a model, a cycle of all five, and rows that a full SELECT has otherwise"
     out.table(rows, f"{found.items:,} items, {_load()}: {title}")
     for way, it in found.ways.items():
-        if any(it.wrong.values()) and way != "scan":
+        if way in TARGETS and any(it.wrong.values()):
             named = ", ".join(f"{model} {count:,}" for model, count in it.wrong.items())
             out.say(f"wrong after {CYCLES} cycles of {WAYS[way]}: {named}")
     out.say(f"changed_facets of sales_day in the last cycle: {found.said}")
@@ -148,7 +150,9 @@ def _print_hot(out: Output, day: HotDay) -> None:
         }
         for folder, before in day.before.items()
     ]
-    out.table(rows, f"a cycle of 500 sales on a day with {day.sales[0]:,}, and on a hot one with {day.sales[1]:,}")
+    out.table(
+        rows, f"a cycle of {NEW_SALES} sales on a day with {day.sales[0]:,}, and on a hot one with {day.sales[1]:,}"
+    )
     out.say(
         "goal: at most 1.5 × where hours feed the day. The sales are of an hour that has just begun; in a hot hour:\n"
         "of one that has ten times as many, too"

@@ -1,4 +1,4 @@
-"""The same five models three ways: ten cycles of a till's changes, and what is wrong after them."""
+"""The same five models four ways: ten cycles of a till's changes, and what is wrong after them."""
 
 import statistics
 import sys
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psycopg2
 
-from bench.facets.runner import Project, Run
+from bench.facets.runner import TARGETS, Project, Run
 from bench.facets.till import Till, rows, settle
 from bench.loads import median
 from bench.measure import Cost
@@ -19,7 +19,7 @@ from sharding.settings import Settings
 CYCLES = 10
 MODELS = ("sales_day", "sales_hour", "item_day", "sales_week", "labour_day")
 # What reads everything costs the same in every cycle, so three are enough. What a full refresh makes last is right.
-READS_EVERYTHING = {"refresh", "scan"}
+_READS_EVERYTHING = {"refresh", "scan"}
 FEW = (1, CYCLES // 2, CYCLES)
 WAYS = {
     "refresh": "table (full refresh)",
@@ -27,7 +27,7 @@ WAYS = {
     "lookback": "delete+insert, 3-day lookback",
     "facets": "changed_facets",
 }
-_TARGETS = {"scan": "lookback"}
+_TARGET_OF = {"scan": "lookback"}  # the others have a target of their own name
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def compare(till: Till, project: Project) -> Comparison:
     """Ten cycles; after each, every way brings its five models up to date."""
     write_seconds = statistics.median(till.cycle() for _ in range(3))
     project.operation("facets", "watch_sources")
-    for way in (way for way in WAYS if way not in _TARGETS):
-        note(f"{till.items:,} items: first build, {WAYS[way]}")
-        project.run(way, "five")
+    for target in TARGETS:
+        note(f"{till.items:,} items: first build, {WAYS[target]}")
+        project.run(target, "five")
     settle(till.dsn)
     runs: dict[str, list[Run]] = {way: [] for way in WAYS}
     written = []
@@ -80,10 +80,11 @@ def compare(till: Till, project: Project) -> Comparison:
         note(f"{till.items:,} items: cycle {cycle} of {CYCLES}")
         written.append(till.cycle())
         for way in ("lookback", "scan", "facets", "refresh"):
-            if way not in READS_EVERYTHING or cycle in FEW:
+            if way not in _READS_EVERYTHING or cycle in FEW:
                 with till.without_date_index() if way == "scan" else nullcontext():
-                    runs[way].append(project.run(_TARGETS.get(way, way), "five"))
-    costs = {way: _way_cost(till.dsn, way, made) for way, made in runs.items()}
+                    runs[way].append(project.run(_TARGET_OF.get(way, way), "five"))
+    wrong = {target: {model: wrong_rows(till.dsn, model, target) for model in MODELS} for target in TARGETS}
+    costs = {way: _way_cost(made, wrong[_TARGET_OF.get(way, way)]) for way, made in runs.items()}
     return Comparison(
         till.items, costs, write_seconds, statistics.median(written), runs["facets"][-1].messages["sales_day"]
     )
@@ -98,10 +99,9 @@ def wrong_rows(dsn: str, model: str, schema: str) -> int:
     return int(max(missing[0][0], surplus[0][0]))
 
 
-def _way_cost(dsn: str, way: str, runs: list[Run]) -> WayCost:
+def _way_cost(runs: list[Run], wrong: dict[str, int]) -> WayCost:
     sql_ms = {model: statistics.median(run.sql_ms[model] for run in runs) for model in MODELS}
-    cost = median([run.cost for run in runs])
-    return WayCost(sql_ms, cost, {model: wrong_rows(dsn, model, _TARGETS.get(way, way)) for model in MODELS})
+    return WayCost(sql_ms, median([run.cost for run in runs]), wrong)
 
 
 def note(line: str) -> None:
