@@ -35,7 +35,7 @@ lint: $(STAMP)  ## ruff, mypy, sqlfluff and the generated files
 dagster: $(STAMP)  ## Dagster's UI on the same instance (Ctrl-C stops it)
 	@$(BIN)/larder dagster
 
-bench: $(STAMP)  ## loads, the whole way, and summaries kept three ways; each beside its peer
+bench: $(STAMP)  ## loads, the whole way, and summaries kept four ways; each beside its peer
 	@$(BIN)/python -m bench
 
 faults: $(STAMP)  ## what is done to Larder on purpose, all of it (an hour); writes docs/faults.md

@@ -223,7 +223,7 @@ def migrations(out: Output) -> None:
 
 
 def facets(out: Output, sizes: Sequence[int], picture: bool) -> None:
-    """Five summaries kept three ways, twenty on a shard, and a fleet of shards."""
+    """Five summaries kept four ways, twenty on a shard, and a fleet of shards."""
     from bench.facets.report import measure as measure_facets  # dbt takes 3 CPU-seconds to import
 
     with _home() as home, server(home) as (settings, pid):

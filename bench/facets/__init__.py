@@ -1,1 +1,1 @@
-"""What keeping summaries up to date costs, three ways; and what twenty models on twenty shards would."""
+"""What keeping summaries up to date costs, four ways; and what twenty models on twenty shards would."""
