@@ -19,6 +19,7 @@ from orchestration.cycle import Installation
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.model import LOADER, Shard
+from sharding.moving import capture, copying
 from sharding.query import read_only
 from sharding.upkeep import quiet, work
 from sharding.upkeep.facts import look
@@ -59,13 +60,15 @@ def maintain(
     with noted(at.catalogue, shard.name, "upkeep") as detail:
         with closing(connect(shard.as_role(LOADER).dsn)) as conn:
             done.swept = sweep_landing(conn, shard.schema("raw"))
+        with closing(copying.connect(shard)) as conn:
+            being_read = capture.sweep(conn, shard)
         done.settings = work.arrange_storage(shard)
         todo = work.tasks(look(shard), freeze_all=freeze)
         done.done = list(work.run(shard, todo, within, say))
         done.orphans = orphans(shard)
         remember(at.catalogue, shard.name, quiet_time(at, shard))
         detail |= {"tables": len(done.done), "not done": len(done.failed), "landing tables emptied": done.swept,
-                   "orphaned rows": sum(done.orphans.values())}  # fmt: skip
+                   "orphaned rows": sum(done.orphans.values()), "triggers of moves left": being_read}  # fmt: skip
         if done.orphans:
             table, rows = next(iter(done.orphans.items()))
             raise LarderError(

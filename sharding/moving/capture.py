@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -43,17 +42,29 @@ def start_capture(conn: Connection, shard: Shard, business: int) -> None:
 
 
 def stop_capture(conn: Connection, shard: Shard, business: int) -> None:
-    """Take the triggers off and forget what they noted."""
+    """Switch the triggers off, drop them where nobody reads their table, and forget what they noted.
+
+    To drop one waits for whoever reads the table, and a build may do so for an hour; to switch it off waits for writers
+    only. What stays, switched off, is dropped by the shard's upkeep (`sweep`).
+
+    Raises:
+        LarderError: turn `us`: writers kept a table locked for minutes.
+    """
     for name, triggers in _captured(conn, shard, business).items():
-
-        def drop(cursor: Cursor, name: str = name, triggers: Iterable[str] = triggers) -> None:
-            for trigger in triggers:
-                cursor.execute(
-                    sql.SQL("drop trigger if exists {} on {}").format(sql.Identifier(trigger), relation(shard, name))
-                )
-
-        retried(conn, name, drop)
+        retried(conn, name, partial(_switch_off, at=relation(shard, name), triggers=triggers))
+    sweep(conn, shard)
     forget(conn, shard, business)
+
+
+def sweep(conn: Connection, shard: Shard, patience: float = 2.0) -> int:
+    """Drop triggers that are switched off, of whichever move; returns how many tables keep theirs, being read."""
+    give_up = time.monotonic() + patience
+    left = list(_off(conn, shard))
+    while left := [name for name in left if not _once(conn, partial(_drop, shard=shard, name=name))]:
+        if time.monotonic() > give_up:
+            break
+        time.sleep(0.05)  # for who reads it just now; nothing announces its end
+    return len(left)
 
 
 def forget(conn: Connection, shard: Shard, business: int) -> None:
@@ -72,24 +83,43 @@ def uncaptured(conn: Connection, shard: Shard, business: int) -> set[str]:
 
 
 def _captured(conn: Connection, shard: Shard, business: int) -> dict[str, list[str]]:
-    prefix = f"{shard.namespace}_" if shard.namespace else ""
+    """Tables that note what changes of a business, and the triggers by which they do."""
     with conn, conn.cursor() as cursor:
-        cursor.execute(
-            """
-            select n.nspname || '.' || c.relname, array_agg(t.tgname::text)
-            from pg_trigger as t
-            inner join pg_class as c on c.oid = t.tgrelid
-            inner join pg_namespace as n on n.oid = c.relnamespace
-            where t.tgname like %s and (n.nspname = any(%s) or n.nspname like %s)
-            group by 1
-            """,
-            (
-                f"move\\_{business}\\_%",
-                [shard.schema(name) for name in ("keys", "raw", "meta")],
-                f"{prefix}raw\\_%",
-            ),
-        )
-        return {name[len(prefix) :]: triggers for name, triggers in cursor.fetchall()}
+        return _triggers(cursor, shard, f"move\\_{business}\\_%", "O")
+
+
+def _off(conn: Connection, shard: Shard) -> dict[str, list[str]]:
+    with conn, conn.cursor() as cursor:
+        return _triggers(cursor, shard, "move\\_%", "D")
+
+
+def _triggers(cursor: Cursor, shard: Shard, like: str, enabled: str) -> dict[str, list[str]]:
+    prefix = f"{shard.namespace}_" if shard.namespace else ""
+    cursor.execute(
+        """
+        select n.nspname || '.' || c.relname, array_agg(t.tgname::text)
+        from pg_trigger as t
+        inner join pg_class as c on c.oid = t.tgrelid
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        where t.tgname like %s and t.tgenabled = %s and (n.nspname = any(%s) or n.nspname like %s)
+        group by 1
+        """,
+        (like, enabled, [shard.schema(name) for name in ("keys", "raw", "meta")], f"{prefix}raw\\_%"),
+    )
+    return {name[len(prefix) :]: triggers for name, triggers in cursor.fetchall()}
+
+
+def _switch_off(cursor: Cursor, at: sql.Composable, triggers: Iterable[str]) -> None:
+    for trigger in triggers:
+        cursor.execute(sql.SQL("alter table {} disable trigger {}").format(at, sql.Identifier(trigger)))
+
+
+def _drop(cursor: Cursor, shard: Shard, name: str) -> None:
+    """Those that are switched off still, once nobody can switch one on."""
+    at = relation(shard, name)
+    cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(at))
+    for trigger in _triggers(cursor, shard, "move\\_%", "D").get(name, ()):
+        cursor.execute(sql.SQL("drop trigger {} on {}").format(sql.Identifier(trigger), at))
 
 
 def _watch_table(cursor: Cursor, shard: Shard, business: int, table: MovedTable) -> None:
@@ -97,7 +127,7 @@ def _watch_table(cursor: Cursor, shard: Shard, business: int, table: MovedTable)
     for operation, transition in _OPERATIONS:
         _trigger(cursor, shard, business, table.name, operation, transition, "log_move_change", arguments)
     cursor.execute(
-        sql.SQL("create trigger {} before truncate on {} for each statement execute function {}({})").format(
+        sql.SQL("create or replace trigger {} before truncate on {} for each statement execute function {}({})").format(
             sql.Identifier(f"move_{business}_truncate"),
             relation(shard, table.name),
             relation(shard, "keys.refuse_truncate"),
@@ -122,7 +152,7 @@ def _trigger(
     arguments: list[str],
 ) -> None:
     cursor.execute(
-        sql.SQL("create trigger {} after {} on {} {} for each statement execute function {}({})").format(
+        sql.SQL("create or replace trigger {} after {} on {} {} for each statement execute function {}({})").format(
             sql.Identifier(f"move_{business}_{operation}"),
             sql.SQL(operation),
             relation(shard, name),
@@ -137,19 +167,30 @@ def retried(conn: Connection, name: str, change: Callable[[Cursor], None], patie
     """Run a change of a table's triggers or indexes, again and again while others hold the table.
 
     Raises:
-        LarderError: turn `us`, caused by the last refusal: they held it for `patience` seconds.
+        LarderError: turn `us`: they held it for `patience` seconds.
     """
+    if not tried(conn, change, patience):
+        raise LarderError(f"{name} stays locked by others", "us", "larder business move list")
+
+
+def tried(conn: Connection, change: Callable[[Cursor], None], patience: float) -> bool:
+    """As `retried`, but False where others held the table all the time, and nothing was changed."""
     give_up, pause = time.monotonic() + patience, 0.05
-    while True:
-        try:
-            with conn, conn.cursor() as cursor:
-                cursor.execute("select set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_MS}ms",))
-                change(cursor)
-            return
-        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
-            if time.monotonic() > give_up:
-                raise LarderError(f"{name} stays locked by others", "us", "larder business move list") from error
-        except psycopg2.errors.UndefinedTable:
-            return  # a model's feed that was dropped meanwhile
-        time.sleep(pause)  # for the writer that holds it; nothing announces its end
+    while not _once(conn, change):
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(pause)  # for who holds it; nothing announces its end
         pause = min(pause * 2, 1.0)
+    return True
+
+
+def _once(conn: Connection, change: Callable[[Cursor], None]) -> bool:
+    try:
+        with conn, conn.cursor() as cursor:
+            cursor.execute("select set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_MS}ms",))
+            change(cursor)
+    except (errors.LockNotAvailable, errors.DeadlockDetected):
+        return False
+    except errors.UndefinedTable:
+        pass  # a model's feed that was dropped meanwhile
+    return True

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from psycopg2 import errors, sql
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from sharding.errors import LarderError
 from sharding.model import Shard
-from sharding.moving.capture import retried
+from sharding.moving.capture import retried, tried
 from sharding.moving.layout import relation
 from sharding.moving.workers import share_out
 
@@ -35,11 +34,7 @@ def defer(target: Connection, shard: Shard, business: int, tables: Iterable[str]
             if _alone(cursor, shard, business) and _drop(cursor, shard, business, name):
                 deferred.append(name)
 
-        try:
-            retried(target, name, drop, _GIVE_WAY_SECONDS)
-        except LarderError as error:
-            if not isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected):
-                raise
+        tried(target, drop, _GIVE_WAY_SECONDS)
     return deferred
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -12,10 +11,11 @@ from psycopg2.extensions import connection as Connection
 
 from sharding.errors import LarderError
 from sharding.model import Shard
-from sharding.moving.capture import retried
+from sharding.moving.capture import retried, start_capture, stop_capture, sweep
 from sharding.moving.copying import connect
 from tests.conftest import Server
-from tests.sharding.moving.conftest import Town
+from tests.sharding.moving.conftest import BUSINESS, Town
+from tests.waiting import until
 
 AT_WORK = "select count(*) from pg_stat_progress_vacuum where relid = 'raw.head'::regclass"
 HEADS = """
@@ -44,13 +44,12 @@ def being_vacuumed(town: Town, other_server: Server) -> Iterator[Town]:
     town.sql(town.new, SLOWLY)
     other_server.execute("alter system set autovacuum_naptime = '1s'", as_superuser=True)
     other_server.execute("select pg_reload_conf()", as_superuser=True)
-    give_up = time.monotonic() + 60
-    while town.sql(town.new, AT_WORK) == [(0,)]:
-        assert time.monotonic() < give_up, "no autovacuum began"
-        time.sleep(0.1)  # nothing announces it
-    yield town
-    other_server.execute("alter system reset autovacuum_naptime", as_superuser=True)
-    other_server.execute("select pg_reload_conf()", as_superuser=True)
+    try:
+        until(lambda: town.sql(town.new, AT_WORK) != [(0,)], 60, why="no autovacuum began")
+        yield town
+    finally:
+        other_server.execute("alter system reset autovacuum_naptime", as_superuser=True)
+        other_server.execute("select pg_reload_conf()", as_superuser=True)
 
 
 @pytest.mark.parametrize("open_", [connect, as_admin])
@@ -65,3 +64,35 @@ def test_somebody_else_is_waited_for_and_named(town: Town) -> None:
         holds.execute("lock table raw.head in row exclusive mode")
         with pytest.raises(LarderError, match=r"raw\.head stays locked by others"):
             retried(conn, "raw.head", lambda c: c.execute("lock table raw.head in share row exclusive mode"), 0.3)
+
+
+def test_a_build_that_reads_for_long_is_not_waited_for(town: Town) -> None:
+    with closing(as_admin(town.old)) as build, build.cursor() as reads:
+        reads.execute("select count(*) from raw_till.orders")
+        assert town.mover().move("new").state == "flipped"
+        assert town.mover().roll_back().state == "rolled_back"
+        assert town.traces(town.old) == {"route": 1, "counter": 1, "triggers": 4}, "of the table that is read"
+        with closing(connect(town.old)) as conn:
+            assert sweep(conn, town.old, 0.1) == 1
+    with closing(connect(town.old)) as conn:
+        assert sweep(conn, town.old) == 0
+    assert town.traces(town.old) == {"route": 1, "counter": 1} and town.traces(town.new) == {}
+
+
+def test_what_is_switched_off_notes_nothing_and_is_switched_on_again(town: Town) -> None:
+    def noted() -> int:
+        [(count,)] = town.sql(town.old, "select count(*) from keys.move_change where relation = 'raw_till.orders'")
+        return int(count)
+
+    with closing(as_admin(town.old)) as build, build.cursor() as reads, closing(connect(town.old)) as conn:
+        reads.execute("select count(*) from raw_till.orders")
+        start_capture(conn, town.old, BUSINESS)
+        town.sell("first")
+        assert noted() == 1
+        stop_capture(conn, town.old, BUSINESS)
+        town.sell("second")
+        assert noted() == 0
+        start_capture(conn, town.old, BUSINESS)
+        assert sweep(conn, town.old, 0.1) == 0, "what is on stays on"
+        town.sell("third")
+        assert noted() == 1
