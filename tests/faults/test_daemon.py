@@ -21,7 +21,7 @@ from orchestration.jobs import BEGINNING, still_running
 from tests.faults.dagster_world import environment, new_home, tell_time
 from tests.faults.record import Figure
 from tests.faults.world import World
-from tests.orchestration.test_by_shard import until
+from tests.waiting import until
 
 TICK = SCHEDULED_EXECUTION_TIME_TAG
 
@@ -80,14 +80,14 @@ def test_a_daemon_killed_at_a_tick_and_between_ticks(
                         sold.append(time.time())
                     return len(instance.get_runs()) > runs or process.poll() is not None
 
-                until(run_or_end, 400)
+                until(run_or_end, 400, every=0.2)
                 assert process.poll() is None, (home / f"daemon{number}.log").read_text()[-3000:]
                 process.kill()
                 process.wait()
                 kills += 1
             if number:
                 down = time.time()
-                until(lambda down=down: time.time() // 60 > down // 60 + 1, 130)  # type: ignore[misc]
+                until(lambda down=down: time.time() // 60 > down // 60 + 1, 130, every=0.2)  # type: ignore[misc]
         sell(world, "after")
         began = time.time()
         with daemon(world, home, "last.log", sessions):
@@ -98,7 +98,7 @@ def test_a_daemon_killed_at_a_tick_and_between_ticks(
                 late = [r for r in instance.get_run_records() if r.start_time and r.start_time > began]
                 return facts == world.prices["cafe"] and any(r.dagster_run.status in ended for r in late)
 
-            until(all_is_done, 400)
+            until(all_is_done, 400, every=0.2)
             figure("to heal", time.time() - began, "s", "max")
         assert still_running(instance, world.shop.installation, time.time() + 2 * BEGINNING) == []
         assert {run.status for run in instance.get_runs()} <= set(ended), "a run that is neither at work nor ended"

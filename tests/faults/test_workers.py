@@ -24,7 +24,7 @@ from orchestration.workers import Workers
 from tests.faults.dagster_world import environment, new_home
 from tests.faults.record import Figure
 from tests.faults.world import World
-from tests.orchestration.test_by_shard import until
+from tests.waiting import until
 
 MB = 1 << 20
 
@@ -131,7 +131,7 @@ def test_a_cycle_that_is_closed_leaves_nobody_at_work(world: World, figure: Figu
     next(events)
     began = time.monotonic()
     events.close()
-    until(lambda: sessions(world) == 0, 20)
+    until(lambda: sessions(world) == 0)
     figure("to free all", time.monotonic() - began, "s", "max")
     healed(world)
     figure("cancelled", 1)
@@ -152,17 +152,17 @@ def test_a_dagster_run_that_is_cancelled(world: World, tmp_path: Path, how: sign
                 command, env=environment(world, dagster_home), cwd=world.project.project_dir, stdout=out, stderr=out
             )
         waiting = "select count(*) from pg_locks where not granted"
-        until(lambda: run.poll() is not None or world.rows("cafe", waiting) != [(0,)])
+        until(lambda: run.poll() is not None or world.rows("cafe", waiting) != [(0,)], 300)
         assert run.poll() is None, (dagster_home / "run.log").read_text()[-3000:]
         began = time.monotonic()
         run.send_signal(how)
         run.wait(60)
-        until(lambda: world.rows("cafe", waiting) == [(0,)], 30)
+        until(lambda: world.rows("cafe", waiting) == [(0,)])
         figure("to free all", time.monotonic() - began, "s", "max")
     with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         [ended] = instance.get_runs()
         if how == signal.SIGINT:
             assert ended.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
-    until(lambda: sessions(world) == 0, 30)
+    until(lambda: sessions(world) == 0)
     healed(world)
     figure("cancelled", 1)

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -46,6 +45,7 @@ from tests.conftest import Server
 from tests.faults.record import compared
 from tests.faults.steps import At, die, watch
 from tests.orchestration.shop import Shop, open_shop, write_project
+from tests.waiting import until
 
 NOTHING = (
     "discount", "tax", "tip", "gratuity", "service_charge", "gift_card_sold", "donations", "rounding", "void_amount",
@@ -276,19 +276,18 @@ class World:
 
     def quiet(self) -> None:
         """Wait until the server has noticed that killed processes are gone: their locks go with them."""
-        end = time.monotonic() + 20
         query = (
             "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
             " and application_name <> 'auditor'"
         )
         with closing(psycopg2.connect(self.server.dsn("postgres"))) as conn, conn.cursor() as cur:
-            while True:
+            conn.autocommit = True
+
+            def all_gone() -> bool:
                 cur.execute(query)
-                if cur.fetchone() == (0,):
-                    return
-                conn.rollback()
-                assert time.monotonic() < end, "sessions of killed processes stay"
-                time.sleep(0.01)
+                return cur.fetchone() == (0,)
+
+            until(all_gone, why="sessions of killed processes stay")
 
     # -- the auditor -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Blocks with any content, what raw holds after loading them, and what it should hold: computed here, in Python."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -167,6 +167,9 @@ def _stable(payload: Any) -> Any:
     return payload
 
 
+_UNREADABLE = ("no_key", "not_json")
+
+
 @dataclass(frozen=True)
 class Line:
     """A record of a generated block. `fault` is the reason it must be quarantined for."""
@@ -205,27 +208,39 @@ class Sample:
     window: Window
 
 
-def expected(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> dict[str, tuple[str, str]]:
-    """Key → (value as written, observed_at) that must be current after these blocks, whatever the order."""
-    best: dict[str, tuple[Any, ...]] = {}
-    seen: dict[str, int] = {}
-    windows: list[tuple[Window, int]] = []
+_UNDATED = -(10**9)
+Position = tuple[int, int, Any, int]
+"""When it was modified, when it was observed (minutes after START), block, line: what is later wins."""
+
+
+def _read(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> Iterator[tuple[Line, str | None, Position]]:
+    """The records of a stream: each with its key, None where it cannot be read, and its position."""
     for sample, manifest in samples:
         if sample.stream != stream:
             continue
-        if sample.window.complete and not any(line.fault in ("no_key", "not_json") for line in sample.lines):
-            windows.append((sample.window, sample.at))
         for ordinal, line in enumerate(sample.lines):
             key = f"{line.key}|{line.day}" if stream == "spend" else line.key
-            if line.fault in ("no_key", "not_json"):
-                continue
-            seen[key] = max(seen.get(key, -1), sample.at)
-            if line.fault:
-                continue
-            modified = -(10**9) if line.modified is None else line.modified
-            position = (modified, sample.at, manifest.block_id, ordinal)
-            if key not in best or position > best[key][0]:
-                best[key] = (position, line)
+            modified = _UNDATED if line.modified is None or line.fault == "modified_in_future" else line.modified
+            yield line, None if line.fault in _UNREADABLE else key, (modified, sample.at, manifest.block_id, ordinal)
+
+
+def expected(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> dict[str, tuple[str, str]]:
+    """Key → (value as written, observed_at) that must be current after these blocks, whatever the order."""
+    best: dict[str, tuple[Position, Line]] = {}
+    seen: dict[str, int] = {}
+    for line, key, position in _read(samples, stream):
+        if key is None:
+            continue
+        seen[key] = max(seen.get(key, -1), position[1])
+        if not line.fault and (key not in best or position > best[key][0]):
+            best[key] = (position, line)
+    windows = [
+        (sample.window, sample.at)
+        for sample, _ in samples
+        if sample.stream == stream
+        and sample.window.complete
+        and not any(line.fault in _UNREADABLE for line in sample.lines)
+    ]
     return {
         key: (line.value, _text(position[1]))
         for key, (position, line) in best.items()
@@ -235,28 +250,22 @@ def expected(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> dict[st
 
 def set_aside(samples: Sequence[tuple[Sample, Manifest]], stream: str) -> list[tuple[str, str]]:
     """(reason, state) of every record of a stream that raw refuses, sorted, whatever the order of these blocks."""
-    best: dict[str, tuple[Any, ...]] = {}
+    best: dict[str, Position] = {}
     seen: dict[str, int] = {}
-    refused: list[tuple[str, str | None, tuple[Any, ...]]] = []
+    refused: list[tuple[str, str | None, Position]] = []
     tells_absence = stream != "orders"
-    for sample, manifest in samples:
-        if sample.stream != stream:
-            continue
-        for ordinal, line in enumerate(sample.lines):
-            key = f"{line.key}|{line.day}" if stream == "spend" else line.key
-            is_dated = line.modified is not None and line.fault != "modified_in_future"
-            position = (line.modified if is_dated else -(10**9), sample.at, manifest.block_id, ordinal)
-            if line.fault:
-                refused.append((line.fault, None if line.fault in ("no_key", "not_json") else key, position))
-            else:
-                best[key] = max(best.get(key, position), position)
-            if not line.fault or (tells_absence and refused[-1][1]):
-                seen[key] = max(seen.get(key, -1), sample.at)
+    for line, key, position in _read(samples, stream):
+        if line.fault:
+            refused.append((line.fault, key, position))
+        elif key is not None:
+            best[key] = max(best.get(key, position), position)
+        if key is not None and (not line.fault or tells_absence):
+            seen[key] = max(seen.get(key, -1), position[1])
 
-    def state(key: str | None, position: tuple[Any, ...]) -> str:
+    def state(key: str | None, position: Position) -> str:
         if key not in best:
             return "open"
-        is_later = best[key] > position if position[0] >= 0 else seen[key] > position[1]
+        is_later = best[key] > position if position[0] != _UNDATED else seen[key] > position[1]
         return "overtaken" if is_later else "open"
 
     return sorted((fault, state(key, position)) for fault, key, position in refused)

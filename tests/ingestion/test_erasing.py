@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ingestion.erasing import erase_blocks, held, sweep_landing
 from ingestion.errors import LarderError
 from ingestion.landing import slot
 from sharding.model import Shard
+from tests.waiting import until
 
 
 class Bucket:
@@ -83,11 +83,12 @@ def test_what_a_killed_load_left_is_swept_and_a_running_one_is_let_be(shard: Sha
             pid = killed.info.backend_pid
             killed.close()
         with conn, conn.cursor() as cursor:
-            for _ in range(200):  # the server notices a moment later, and frees the slot then
+
+            def is_gone() -> bool:
                 cursor.execute("select pg_stat_clear_snapshot(), count(*) from pg_stat_activity where pid = %s", (pid,))
-                if cursor.fetchone() == ("", 0):
-                    break
-                time.sleep(0.05)
+                return cursor.fetchone() == ("", 0)
+
+            until(is_gone)  # the server notices a moment later, and frees the slot then
         assert sweep_landing(conn, "raw") == 1
         with conn.cursor() as cursor:
             cursor.execute(f"select count(*) from {taken.table}")

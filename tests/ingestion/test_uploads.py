@@ -18,6 +18,7 @@ from ingestion.blocks import BlockStore, Manifest
 from ingestion.errors import ConfigError, DataError
 from tests.ingestion.conftest import SALES, Shop, make_spec
 from tests.ingestion.test_extract import Till
+from tests.waiting import until
 
 SPEC = make_spec(SALES)
 
@@ -119,10 +120,7 @@ def test_a_process_beside_this_one_uploads(shop: Shop, vendor: HTTPServer, tmp_p
     manifest = extracted(shop, vendor)
     shop.store = BlockStore(shop.store.url, f"file://{tmp_path}/copies")
     assert uploads.start_beside(shop.dsn, shop.store, tmp_path / "logs" / "upload.log")
-    until = time.monotonic() + 30
-    while not shop.rows("select 1 from control.block_uploads where verified_at is not null"):
-        assert time.monotonic() < until, (tmp_path / "logs" / "upload.log").read_text()
-        time.sleep(0.05)
+    until(lambda: shop.rows("select 1 from control.block_uploads where verified_at is not null"))
     assert (tmp_path / "copies" / manifest.data_path).is_file()
     assert not uploads.start_beside(shop.dsn, shop.store, tmp_path / "logs" / "upload.log"), "nothing is left"
 

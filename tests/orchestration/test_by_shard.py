@@ -8,13 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psycopg2
@@ -28,6 +26,7 @@ from orchestration.specs import Graph
 from sharding.settings import Settings
 from tests.faults.record import Figure
 from tests.orchestration.shop import Shop
+from tests.waiting import until
 
 SALES = dg.AssetKey(["marts", "sum_sales_day"])
 ROOT = Path(__file__).parents[2]
@@ -119,15 +118,6 @@ def broker(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def until(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
-    """What `condition` gives once it is true; fails when it never is."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "did not come about"
-        time.sleep(0.2)
-    return found
-
-
 @contextmanager
 def started(*command: str, env: dict[str, str], cwd: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process of this Python's, ended at the end."""
@@ -183,7 +173,7 @@ def test_a_killed_worker_s_shard_goes_to_the_other(
             )
             log = tmp_path / f"{name}.log"
             workers[name] = begun = stack.enter_context(started(*celery, env=env, cwd=project, log=log))
-            until(lambda log=log, begun=begun: b" ready." in log.read_bytes() or begun.poll() is not None)  # type: ignore[misc]
+            until(lambda log=log, begun=begun: b" ready." in log.read_bytes() or begun.poll() is not None, 300)  # type: ignore[misc]
             assert begun.poll() is None, log.read_text()[-3000:]
         held = stack.enter_context(closing(psycopg2.connect(shop.shards[1].dsn)))
         with held.cursor() as cursor:  # shard_2's load waits here
@@ -208,14 +198,14 @@ def test_a_killed_worker_s_shard_goes_to_the_other(
                 cursor.execute("select count(*) from pg_locks where not granted")
                 return bool((cursor.fetchone() or (0,))[0])
 
-        until(lambda: waiting() or run.poll() is not None)
+        until(lambda: waiting() or run.poll() is not None, 300, every=0.2)
         assert waiting(), (tmp_path / "run.log").read_text()[-3000:]
         (killed,) = hands()
         workers[killed].send_signal(signal.SIGKILL)
         workers[killed].wait()
         until(lambda: not waiting())  # its own workers end with it
         held.rollback()
-        until(lambda: run.poll() is not None, 400.0)
+        until(lambda: run.poll() is not None, 400, every=0.2)
         assert run.returncode == 0, (tmp_path / "run.log").read_text()[-3000:]
         (other,) = set(workers) - {killed}
         assert hands() == [killed, other]

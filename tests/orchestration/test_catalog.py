@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 
 import psycopg2
 
 from orchestration.catalog import tidy_catalog
 from sharding.model import Shard
+from tests.waiting import until
 
 
 def test_a_bloated_catalog_is_vacuumed_and_a_tidy_one_left_alone(shard: Shard) -> None:
@@ -21,9 +21,5 @@ def test_a_bloated_catalog_is_vacuumed_and_a_tidy_one_left_alone(shard: Shard) -
                 cur.execute(f"drop table t{number}")
     with closing(psycopg2.connect(shard.dsn)) as conn:
         # Statistics of the session that made them arrive when it ends.
-        for _ in range(100):
-            if "pg_attribute" in tidy_catalog(conn, many=1000):
-                break
-            time.sleep(0.1)
-        else:
-            raise AssertionError("12,000 dead rows of pg_attribute were not found")
+        found = "12,000 dead rows of pg_attribute are found"
+        until(lambda: "pg_attribute" in tidy_catalog(conn, many=1000), every=0.1, why=found)

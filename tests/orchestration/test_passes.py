@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +31,7 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance
 from tests.faults.record import Figure
 from tests.orchestration.shop import Shop
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -227,18 +228,11 @@ def test_a_run_whose_process_was_killed_is_not_waited_for(shop: Shop) -> None:
             child.wait()
             child.stdout.close()
             child.stdin.close()
-        wait_until(lambda: not is_alive(dsn, run.run_id))
+        until(lambda: not is_alive(dsn, run.run_id))
         assert still_running(instance, at_, time.time()) == [run.run_id], "one that begins may not have said so yet"
         assert still_running(instance, at_, later) == []
         ended = instance.get_run_by_id(run.run_id)
         assert ended is not None and ended.status == dg.DagsterRunStatus.FAILURE
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
 
 
 def test_sources_say_how_they_stand(shop: Shop) -> None:

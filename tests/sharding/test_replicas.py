@@ -26,6 +26,7 @@ from sharding.router import Router
 from sharding.settings import Settings
 from tests.conftest import UNSAFE_BUT_QUICK, Server, scratch
 from tests.sharding.standby import Standby, standby
+from tests.waiting import until
 
 SALE = "insert into keys.location (parent_id, name) values (keys.make_id(1, 0), %s)"
 
@@ -111,14 +112,6 @@ def open_location(name: str) -> Callable[[Connection], None]:
             cursor.execute(SALE, (name,))
 
     return write
-
-
-def until(wanted: Callable[[], bool]) -> None:
-    """Ask until it is so."""
-    give_up = time.monotonic() + 30
-    while not wanted():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def test_reads_go_to_the_replica_and_writes_to_the_primary(pair: Pair) -> None:

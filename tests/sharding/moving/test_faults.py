@@ -31,6 +31,7 @@ from tests.faults.disk import small_tablespace
 from tests.sharding.moving.conftest import BUSINESS, NEIGHBOUR, Town, settle
 from tests.sharding.moving.faults import Line, Trader, crash, watched
 from tests.sharding.moving.test_kill import ends
+from tests.waiting import until
 
 FRAIL = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
 """What was committed is with the operating system, which survives these crashes."""
@@ -276,11 +277,12 @@ def stopped(act: str, where: str, nth: int = 1) -> subprocess.Popen[str]:
         str(nth),
     ]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    give_up = time.monotonic() + 120
-    while Path(f"/proc/{driver.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+
+    def has_stopped() -> bool:
         assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+        return Path(f"/proc/{driver.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    until(has_stopped, 120)
     return driver
 
 
