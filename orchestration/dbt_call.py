@@ -8,6 +8,8 @@ from typing import Any
 from dbt.adapters.base import impl
 from dbt.cli.main import dbtRunner
 
+from orchestration import dbt_connections
+
 
 def call_dbt(arguments: Sequence[str], manifest: Any = None, callbacks: Sequence[Callable[[Any], None]] = ()) -> Any:
     """Run a command of dbt; returns dbt's own result, which holds what it raised.
@@ -17,6 +19,7 @@ def call_dbt(arguments: Sequence[str], manifest: Any = None, callbacks: Sequence
         callbacks: told of each of dbt's events.
     """
     _forget_repeated_flags()
+    dbt_connections.install()
     return dbtRunner(manifest=manifest, callbacks=list(callbacks)).invoke(list(arguments))
 
 
