@@ -21,5 +21,5 @@ def test_a_bloated_catalog_is_vacuumed_and_a_tidy_one_left_alone(shard: Shard) -
                 cur.execute(f"drop table t{number}")
     with closing(psycopg2.connect(shard.dsn)) as conn:
         # Statistics of the session that made them arrive when it ends.
-        found = "12,000 dead rows of pg_attribute are found"
-        until(lambda: "pg_attribute" in tidy_catalog(conn, many=1000), every=0.1, why=found)
+        why = "12,000 dead rows of pg_attribute were not found"
+        until(lambda: "pg_attribute" in tidy_catalog(conn, many=1000), every=0.1, why=why)

@@ -41,6 +41,8 @@ from orchestration.upkeep_jobs import ASSETS, keep_shard, quiet_hours, restores_
 from reconcile.reader import StreamRules, fold, stored
 from sharding.backup.keep import Policy
 from sharding.errors import LarderError
+from sharding.moving.capture import start_capture, stop_capture
+from sharding.moving.copying import connect
 from sharding.settings import Settings, get_settings
 from sharding.upkeep.quiet import Quiet
 from tests.orchestration.shop import INTEGRATION, Shop
@@ -196,6 +198,19 @@ def test_a_killed_load_s_rows_are_swept_and_orphans_are_told(shop: Shop) -> None
         maintain(at, shop.shards[0], 60)
     assert shop.rows(0, "select count(*) from raw_acme.sales") == [(1,)]  # told, not deleted
     assert last_runs(at.catalogue)["shard_1", "upkeep"][1] is False
+
+
+def test_triggers_that_a_move_had_to_leave_go_in_a_quiet_hour(shop: Shop) -> None:
+    at, shard = shop.installation, shop.shards[0]
+    [cafe] = [business.id for business in at.catalogue.businesses() if business.name == "cafe"]
+    query = "select tgenabled::text from pg_trigger where tgname like 'move%'"
+    with closing(connect(shard)) as conn, closing(psycopg2.connect(shard.dsn)) as build, build.cursor() as reads:
+        start_capture(conn, shard, cafe)
+        reads.execute(shard.render("select count(*) from {raw}.head"))
+        stop_capture(conn, shard, cafe)
+    assert shop.rows(0, query) == [("D",)] * 4
+    maintain(at, shard, 30)
+    assert shop.rows(0, query) == []
 
 
 def test_the_control_database_s_log_is_thinned_out(shop: Shop) -> None:
