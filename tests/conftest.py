@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["figure", "pytest_configure", "pytest_runtest_call"]  # what tests of faults report
 
 TESTS = Path(__file__).parent
+TOGETHER = {"integration", "access", "reconcile"}
 LONG = ("integration", "facets", "conformance", "cli", "orchestration", "sharding")
 UNSAFE_BUT_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
@@ -41,11 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Together(LoadFileScheduling):
-    """A file's tests stay in one process, and so do those of a folder that shares what takes a minute to make."""
+    """A file's tests stay in one process, and so do those of a folder whose files share what takes a minute to make."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return str(Path(file).parent) if Path(file).parent.name == "integration" else file
+        return str(Path(file).parent) if Path(file).parent.name in TOGETHER else file
 
 
 @pytest.hookimpl(optionalhook=True)
