@@ -84,8 +84,8 @@ create index on till.shift (location_id, business_date);
 create index on till.shift (business_date)
 """
 
-_SHOW_DATE_INDEX = """
-update pg_index set indisvalid = %s where indexrelid = 'till.sale_item_business_date_idx'::regclass
+_SHOW_INDEXES = """
+update pg_index set indisvalid = %s where indrelid = 'till.sale_item'::regclass and not indisprimary
 """
 
 _SALES_NOW = f"""
@@ -186,17 +186,20 @@ class Till:
         settle(self.dsn)
 
     @contextmanager
-    def without_date_index(self) -> Iterator[None]:
-        """The planner does not see the index on the sale items' date meanwhile: what dbt users have who made none."""
-        self._show_date_index(False)
+    def without_indexes(self) -> Iterator[None]:
+        """The planner sees no index on the sale items but their key's: what dbt users have who made none.
+
+        One that begins with the location would be scanned for its dates, in a tenth of the time that the table takes.
+        """
+        self._show_indexes(False)
         try:
             yield
         finally:
-            self._show_date_index(True)
+            self._show_indexes(True)
 
-    def _show_date_index(self, shown: bool) -> None:
+    def _show_indexes(self, shown: bool) -> None:
         with closing(psycopg2.connect(self.dsn)) as conn, conn, conn.cursor() as cur:
-            cur.execute(_SHOW_DATE_INDEX, (shown,))
+            cur.execute(_SHOW_INDEXES, (shown,))
 
     def sales_today(self) -> int:
         """Sales of today so far."""
