@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from psycopg2 import errors, sql
@@ -17,6 +17,8 @@ from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relati
 _LOCK_TIMEOUT_MS = 100
 """A trigger's lock waits behind running writers and lets others wait behind it: no longer than this, then once more."""
 _PATIENCE = 600.0
+_ANY = "move\\_%"
+_ON, _OFF = "O", "D"  # pg_trigger.tgenabled
 _OPERATIONS = (
     ("insert", "referencing new table as new_rows"),
     ("update", "referencing old table as old_rows new table as new_rows"),
@@ -50,21 +52,23 @@ def stop_capture(conn: Connection, shard: Shard, business: int) -> None:
     Raises:
         LarderError: turn `us`: writers kept a table locked for minutes.
     """
-    for name, triggers in _captured(conn, shard, business).items():
-        retried(conn, name, partial(_switch_off, at=relation(shard, name), triggers=triggers))
+    for name in _captured(conn, shard, business):
+        retried(conn, name, partial(_switch_off, shard=shard, name=name, business=business))
     sweep(conn, shard)
     forget(conn, shard, business)
 
 
 def sweep(conn: Connection, shard: Shard, patience: float = 2.0) -> int:
-    """Drop triggers that are switched off, of whichever move; returns how many tables keep theirs, being read."""
+    """Drop triggers that are switched off, of whichever move; returns how many tables keep theirs, being read.
+
+    Args:
+        patience: seconds for all that are read; each is tried once at least.
+    """
     give_up = time.monotonic() + patience
-    left = list(_off(conn, shard))
-    while left := [name for name in left if not _once(conn, partial(_drop, shard=shard, name=name))]:
-        if time.monotonic() > give_up:
-            break
-        time.sleep(0.05)  # for who reads it just now; nothing announces its end
-    return len(left)
+    with conn, conn.cursor() as cursor:
+        names = list(_triggers(cursor, shard, _ANY, _OFF))
+    drops = (partial(_drop, shard=shard, name=name) for name in names)
+    return sum(not tried(conn, drop, give_up - time.monotonic()) for drop in drops)
 
 
 def forget(conn: Connection, shard: Shard, business: int) -> None:
@@ -79,21 +83,21 @@ def forget(conn: Connection, shard: Shard, business: int) -> None:
 
 def uncaptured(conn: Connection, shard: Shard, business: int) -> set[str]:
     """Tables of moving rows that came about since the capture began."""
-    return {table.name for table in moved_tables(conn, shard)} - set(_captured(conn, shard, business))
+    return {table.name for table in moved_tables(conn, shard)} - _captured(conn, shard, business)
 
 
-def _captured(conn: Connection, shard: Shard, business: int) -> dict[str, list[str]]:
-    """Tables that note what changes of a business, and the triggers by which they do."""
+def _captured(conn: Connection, shard: Shard, business: int) -> set[str]:
+    """Tables that note what changes of a business."""
     with conn, conn.cursor() as cursor:
-        return _triggers(cursor, shard, f"move\\_{business}\\_%", "O")
+        return set(_triggers(cursor, shard, _of(business), _ON))
 
 
-def _off(conn: Connection, shard: Shard) -> dict[str, list[str]]:
-    with conn, conn.cursor() as cursor:
-        return _triggers(cursor, shard, "move\\_%", "D")
+def _of(business: int) -> str:
+    return f"move\\_{business}\\_%"
 
 
 def _triggers(cursor: Cursor, shard: Shard, like: str, enabled: str) -> dict[str, list[str]]:
+    """Table → its triggers of moves. Asked once the table is locked: another driver may have altered them."""
     prefix = f"{shard.namespace}_" if shard.namespace else ""
     cursor.execute(
         """
@@ -109,16 +113,17 @@ def _triggers(cursor: Cursor, shard: Shard, like: str, enabled: str) -> dict[str
     return {name[len(prefix) :]: triggers for name, triggers in cursor.fetchall()}
 
 
-def _switch_off(cursor: Cursor, at: sql.Composable, triggers: Iterable[str]) -> None:
-    for trigger in triggers:
+def _switch_off(cursor: Cursor, shard: Shard, name: str, business: int) -> None:
+    at = relation(shard, name)
+    cursor.execute(sql.SQL("lock table {} in share row exclusive mode").format(at))
+    for trigger in _triggers(cursor, shard, _of(business), _ON).get(name, ()):
         cursor.execute(sql.SQL("alter table {} disable trigger {}").format(at, sql.Identifier(trigger)))
 
 
 def _drop(cursor: Cursor, shard: Shard, name: str) -> None:
-    """Those that are switched off still, once nobody can switch one on."""
     at = relation(shard, name)
     cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(at))
-    for trigger in _triggers(cursor, shard, "move\\_%", "D").get(name, ()):
+    for trigger in _triggers(cursor, shard, _ANY, _OFF).get(name, ()):
         cursor.execute(sql.SQL("drop trigger {} on {}").format(sql.Identifier(trigger), at))
 
 
