@@ -23,12 +23,13 @@ class KeptConnections(PostgresConnectionManager):  # type: ignore[misc]  # dbt h
     @classmethod
     def open(cls, connection: Any) -> Any:
         """Open, or take one that waits."""
-        for kept in [] if connection.state == "open" else list(cls._kept):
-            if kept[0] == connection.credentials:
-                with suppress(ValueError):  # another thread took it just now
-                    cls._kept.remove(kept)
-                    connection.handle, connection.state = kept[1], "open"
-                    return connection
+        waiting = [kept for kept in cls._kept if kept[0] == connection.credentials]
+        if connection.state == "open" or not waiting:
+            return super().open(connection)
+        with suppress(ValueError):  # another thread took it just now
+            cls._kept.remove(waiting[0])
+            connection.handle, connection.state = waiting[0][1], "open"
+            return connection
         return super().open(connection)
 
     @classmethod
