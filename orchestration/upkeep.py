@@ -68,7 +68,7 @@ def maintain(
         done.orphans = orphans(shard)
         remember(at.catalogue, shard.name, quiet_time(at, shard))
         detail |= {"tables": len(done.done), "not done": len(done.failed), "landing tables emptied": done.swept,
-                   "orphaned rows": sum(done.orphans.values()), "triggers of moves left": being_read}  # fmt: skip
+                   "orphaned rows": sum(done.orphans.values()), "tables with move triggers": being_read}  # fmt: skip
         if done.orphans:
             table, rows = next(iter(done.orphans.items()))
             raise LarderError(
