@@ -4,7 +4,6 @@ import argparse
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from bench.ids import measure_ids
 from bench.ids import rows as rows_of_ids
 from bench.integrations import PAGE, discovery, parses, reading
 from bench.loads import BUSINESS, make_blocks, measure, median, server
-from bench.measure import Cost
+from bench.measure import Cost, note
 from bench.migrations import BUILD_SECONDS, measure_migrations
 from bench.migrations import rows as rows_of_migrations
 from bench.moves import measure_moves, search
@@ -89,11 +88,11 @@ def main() -> None:
         migrations(out)
     if "ids" in parts:
         with _home() as home:
-            _tell("ids")
+            note("ids")
             out.table(rows_of_ids(measure_ids(home, IDS, given.runs), IDS), f"{IDS:,} rows into an empty table")
     if "router" in parts:
         with _home() as home:
-            _tell("pins")
+            note("pins")
             title = f"a transaction that reads one row; medians of rounds of {ROUND}"
             out.table(rows_of_router(measure_router(home, ROUNDS)), title)
     if "moves" in parts and given.search:
@@ -101,13 +100,13 @@ def main() -> None:
             out.table(search(home, given.moved), f"{given.moved:,} sales copied; one setting after the other changed")
     elif "moves" in parts:
         with _home() as home:
-            _tell("a business on its way")
-            measured = measure_moves(home, given.moved, FLIPS, _tell)
+            note("a business on its way")
+            measured = measure_moves(home, given.moved, FLIPS, note)
         title = f"{measured.rows:,} rows, {measured.megabytes:.0f} MB of records, two servers on this machine"
         out.table(rows_of_moves(measured), title)
     if "reimport" in parts:
         with _home() as home:
-            _tell("weeks read again beside a business that trades on")
+            note("weeks read again beside a business that trades on")
             found = measure_reimport(home)
         title = f"one shard; {found.records:,} changed orders of another business read again in {found.seconds:.0f} s"
         out.table(rows_of_reimport(found), title)
@@ -116,11 +115,11 @@ def main() -> None:
         from bench.reproduce import rows as rows_of_reproductions
 
         with _home() as home:
-            _tell("a failing block, on a throwaway shard")
+            note("a failing block, on a throwaway shard")
             out.table(rows_of_reproductions(measure_reproduce(home)), "larder reproduce")
     if "fairness" in parts:
         with _home() as home:
-            _tell("a small business beside others")
+            note("a small business beside others")
             out.table(rows_of_fairness(measure_fairness(home)), "a small business's block on its way to the summaries")
     if "access" in parts:
         with _home() as home:
@@ -138,7 +137,7 @@ def loads(out: Output, orders: int, runs: int) -> None:
         manifests = make_blocks(store, source_id, orders, max(1, orders // 6250))
         costs: dict[str, Cost] = {}
         for name, label in WAYS.items():
-            _tell(f"{label}, {runs} runs")
+            note(f"{label}, {runs} runs")
             costs[name] = median(measure(name, settings, pid, store, manifests, runs))
         rows = [_row(WAYS[name], cost, costs["bare_copy"]) for name, cost in costs.items()]
         megabytes = sum(manifest.bytes for manifest in manifests) / 1e6
@@ -146,7 +145,7 @@ def loads(out: Output, orders: int, runs: int) -> None:
         ours, nested = costs["ours"].cpu, costs["dlt_default"].cpu
         out.say(f"goal: at most 2.5 × the CPU of the bare COPY; dlt's default costs {nested / ours:.1f} × ours\n")
 
-        _tell("one block, and many blocks")
+        note("one block, and many blocks")
         single = median(measure("one_block", settings, pid, store, make_blocks(store, source_id, 210, 21), runs))
         many = median(measure("ours", settings, pid, store, make_blocks(store, source_id, orders, 1000), 1))
         rows = [
@@ -161,7 +160,7 @@ def loads(out: Output, orders: int, runs: int) -> None:
 def way(out: Output) -> None:
     """The vendor's change on its way to the marts, and how fast a vendor is read."""
     with _home() as home:
-        _tell("a vendor's ten minutes to the marts")
+        note("a vendor's ten minutes to the marts")
         cycles = measure_way(home)
     for title, steps in (
         ("first cycle, orders extracted before", cycles.first),
@@ -186,9 +185,9 @@ def way(out: Output) -> None:
 def integrations(out: Output, orders: int, pairs: int) -> None:
     """The engine beside a bare loop, and hundreds of integrations."""
     with _home() as home, server(home) as (settings, _):
-        _tell(f"the engine and a bare loop, {pairs} pairs")
+        note(f"the engine and a bare loop, {pairs} pairs")
         read = reading(home, settings, orders, pairs)
-        _tell("400 integrations")
+        note("400 integrations")
         found = discovery(home, MANY)
         parsed = parses(home, (0, MANY))
     each = 1e6 / orders
@@ -208,14 +207,14 @@ def integrations(out: Output, orders: int, pairs: int) -> None:
 def shards(out: Output) -> None:
     """A shard with three vendors beside one with all."""
     with _home() as home:
-        _tell("a shard with three vendors, and one with all")
+        note("a shard with three vendors, and one with all")
         out.table(rows_of_shards(measure_shards(home)), "cycles of two shards; the same three vendors trade")
 
 
 def migrations(out: Output) -> None:
     """Fifty shards brought to the newest schema, and readers beside a migration that waits."""
     with _home() as home:
-        _tell("migrations of fifty shards")
+        note("migrations of fifty shards")
         found = measure_migrations(home)
     out.table(rows_of_migrations(found), f"{found.files} migrations on {found.shards} databases of one server")
     waits = "; ".join(f"{name} {seconds * 1000:,.0f} ms" for name, seconds in found.longest_read.items())
@@ -246,11 +245,6 @@ def _row(label: str, cost: Cost, bare: Cost) -> dict[str, object]:
         "× bare": round(cost.cpu / bare.cpu, 2),
         "peak MB": round(cost.peak_mb),
     }
-
-
-def _tell(what: str) -> None:
-    """What is measured now, or was: beside the table, which comes at the end."""
-    print(f"… {what}", file=sys.stderr, flush=True)
 
 
 @contextmanager

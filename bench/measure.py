@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,11 @@ class Cost:
     def cpu(self) -> float:
         """Client and server together."""
         return self.client + self.postgres
+
+
+def note(line: str) -> None:
+    """Say on standard error what is measured now, or was: beside the table, which comes at the end."""
+    print(f"… {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager

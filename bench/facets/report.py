@@ -8,9 +8,9 @@ from bench.facets import fleet, picture
 from bench.facets.runner import TARGETS, Project
 from bench.facets.shard import HotDay, hot_day, idle, probed, twenty
 from bench.facets.till import BUSINESSES, ITEMS_OF_A_DAY, ITEMS_OF_A_SALE, LATE, LOCATIONS, NEW_SALES, Till
-from bench.facets.ways import CYCLES, FEW, MODELS, WAYS, Comparison, compare, database, note
+from bench.facets.ways import CYCLES, FEW, MODELS, WAYS, Comparison, compare, database
 from bench.loads import median
-from bench.measure import Cost
+from bench.measure import Cost, note
 from cli.output import Output
 from sharding.settings import Settings
 

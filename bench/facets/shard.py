@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from bench.facets import probe
 from bench.facets.runner import Project
 from bench.facets.till import Till, settle
-from bench.facets.ways import note
 from bench.loads import median
-from bench.measure import Cost, measured
+from bench.measure import Cost, measured, note
 
 TWENTY = ("five", "fifteen")  # the five, and three copies of them
 HOT = ("five", "hot")

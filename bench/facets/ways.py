@@ -1,7 +1,6 @@
 """The same five models four ways: ten cycles of a till's changes, and what is wrong after them."""
 
 import statistics
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import psycopg2
 from bench.facets.runner import TARGETS, Project, Run
 from bench.facets.till import Till, rows, settle
 from bench.loads import median
-from bench.measure import Cost
+from bench.measure import Cost, note
 from sharding import instances
 from sharding.model import Instance
 from sharding.settings import Settings
@@ -102,8 +101,3 @@ def wrong_rows(dsn: str, model: str, schema: str) -> int:
 def _way_cost(runs: list[Run], wrong: dict[str, int]) -> WayCost:
     sql_ms = {model: statistics.median(run.sql_ms[model] for run in runs) for model in MODELS}
     return WayCost(sql_ms, median([run.cost for run in runs]), wrong)
-
-
-def note(line: str) -> None:
-    """Say on standard error what is under way."""
-    print(f"… {line}", file=sys.stderr, flush=True)
