@@ -77,9 +77,11 @@ def flip(
     give_up = time.monotonic() + _PATIENCE
     for attempt in count(1):
         _wait_for_long_writers(source, business, give_up)
+        shape, there = moved_tables(source, from_), feeds(target, to)  # before: after it every millisecond counts
+        _roll_back(source, target)
         before_try()
-        tables, there, streams = _keep_shape(source, from_), feeds(target, to), _streams(source, from_)
-        target.rollback()
+        tables, streams = _keep_shape(source, from_, shape), _streams(source, from_)
+        _limit(source, target)
         # In one database both shards have the same gate, and the source's transaction holds it.
         closed = not _one_database(from_, to) and _close_there(cutover, business)
         began = time.monotonic()
@@ -123,21 +125,13 @@ def _once(
 ) -> tuple[int, int]:
     """One try; TooLongError, with nothing changed, where `in_time` says that the budget is spent before the commits."""
     with source.cursor() as here, target.cursor() as into:
-        # A driver that stops here must not keep the writers waiting.
-        limits = (
-            f"set local lock_timeout = {BUDGET_SECONDS * 1000:.0f};"
-            f" set local idle_in_transaction_session_timeout = {CAP_SECONDS * 1000:.0f}"
-        )
-        # Lost in a crash, it is done again: what was noted here is given up after the new shard has been flushed.
-        into.execute(f"{limits}; set local synchronous_commit = off")
-        here.execute(limits)
-        now, noted, keys = late.close_and_read(here, from_, business, WRITE_GATE)
+        left = late.close(here, from_, business, WRITE_GATE)
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
-        if now != streams:
+        if left.streams != streams:
             raise LarderError(f"a stream came about on {from_.name} just now", "you", "larder business moves")
-        if keys > _MANY:
+        if left.keys > _MANY:
             raise TooLongError
-        epoch = late.hand_over(here, into, from_, to, business, tables, there, noted)
+        late.hand_over(here, into, from_, to, business, tables, there, left)
         still_ours()
         if not in_time():
             raise TooLongError
@@ -146,7 +140,19 @@ def _once(
     reached("closed here")
     target.commit()
     reached("open there")
-    return keys, epoch
+    return left.keys, left.epoch
+
+
+def _limit(source: Connection, target: Connection) -> None:
+    """A driver that stops inside a try must not keep the writers waiting."""
+    limits = (
+        f"set local lock_timeout = {BUDGET_SECONDS * 1000:.0f};"
+        f" set local idle_in_transaction_session_timeout = {CAP_SECONDS * 1000:.0f}"
+    )
+    with source.cursor() as here, target.cursor() as into:
+        # Lost in a crash, it is done again: what was noted here is given up after the new shard has been flushed.
+        into.execute(f"{limits}; set local synchronous_commit = off")
+        here.execute(limits)
 
 
 def finish(
@@ -215,11 +221,11 @@ def _open_there(
     return epoch
 
 
-def _keep_shape(source: Connection, from_: Shard) -> list[MovedTable]:
+def _keep_shape(source: Connection, from_: Shard, tables: Sequence[MovedTable]) -> list[MovedTable]:
     """The tables that move, whose columns nobody changes before the source's transaction ends."""
     with source.cursor() as cursor:
         cursor.execute("set local lock_timeout = %s", (int(_PATIENCE * 1000),))
-        names = sql.SQL(", ").join(table.at(from_) for table in moved_tables(source, from_))
+        names = sql.SQL(", ").join(table.at(from_) for table in tables)
         cursor.execute(sql.SQL("lock table {} in access share mode").format(names))
     return moved_tables(source, from_)
 

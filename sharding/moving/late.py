@@ -7,10 +7,11 @@ row that was brought is compared as anywhere else, so nothing that JSON could lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.errors import LarderError
@@ -19,6 +20,29 @@ from sharding.moving.layout import Feed, MovedTable, relation
 
 NUMBER_GAP = 1_000
 """Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the old shard said when it closed: all that the new one has to know but the changed rows.
+
+    Attributes:
+        route: name, display name, epoch on the new shard, first weekday, currency, next number.
+        told: feed → entries as JSON text.
+        noted: table → keys of changed rows as JSON text; `keys`: how many.
+        streams: how many there are.
+    """
+
+    route: tuple[Any, ...]
+    told: Mapping[str, str]
+    noted: Mapping[str, str]
+    keys: int
+    streams: int
+
+    @property
+    def epoch(self) -> int:
+        """Of the business on the new shard."""
+        return int(self.route[2])
 
 
 @dataclass(frozen=True)
@@ -31,29 +55,52 @@ class _Part:
     digest: str
 
 
-def close_and_read(here: Cursor, shard: Shard, business: int, gate: int) -> tuple[int, dict[str, str], int]:
-    """Take the gate, then see what was noted: how many streams there are, table → keys as JSON text, how many keys."""
-    here.execute(
-        sql.SQL(
-            """
-            select pg_advisory_xact_lock({gate}, {business});
-            select
-                (select count(*) from {streams}),
-                array_agg(relation), array_agg(keys::text), coalesce(sum(jsonb_array_length(keys)), 0)
-            from (
-                select relation, jsonb_agg(distinct to_jsonb(key)) as keys
-                from {changes} where business = {business} group by relation
-            ) as noted
-            """
-        ).format(
-            gate=sql.Literal(gate),
-            business=sql.Literal(business),
-            streams=relation(shard, "raw.stream"),
-            changes=relation(shard, "keys.move_change"),
-        )
+def close(here: Cursor, shard: Shard, business: int, gate: int) -> Left:
+    """Take the gate, close the route, and see what was noted.
+
+    Raises:
+        LarderError: turn `us`: the business does not live here.
+    """
+    return _left(
+        here,
+        shard,
+        business,
+        sql.SQL("select pg_advisory_xact_lock({}, {});").format(sql.Literal(gate), sql.Literal(business)),
     )
-    [(streams, names, keys, count)] = here.fetchall()
-    return int(streams), dict(zip(names or [], keys or [], strict=True)), int(count)
+
+
+def rehearse(
+    source: Connection,
+    target: Connection,
+    from_: Shard,
+    to: Shard,
+    business: int,
+    tables: Sequence[MovedTable],
+    target_feeds: Sequence[Feed],
+) -> None:
+    """Hand over a row of each table, then none, and take it back: the first time, a session takes twice as long.
+
+    Nobody waits for it: writers read the route, and none of them changes it.
+    """
+    any_key = sql.SQL(" union all ").join(_any_key(table, from_, business) for table in tables)
+    for keys in (any_key, sql.SQL("select where false")):
+        try:
+            with source.cursor() as here, target.cursor() as into:
+                here.execute(keys)
+                noted = dict(here.fetchall())
+                left = replace(_left(here, from_, business, sql.SQL("")), noted=noted)
+                hand_over(here, into, from_, to, business, tables, target_feeds, left)
+        finally:
+            source.rollback()
+            target.rollback()
+
+
+def _any_key(table: MovedTable, shard: Shard, business: int) -> sql.Composed:
+    """A table's name and the key of some row of the business as JSON text."""
+    key = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name, _ in table.key)
+    return sql.SQL("(select {}, jsonb_build_array(jsonb_build_array({}))::text from {} where {} limit 1)").format(
+        sql.Literal(table.name), key, table.at(shard), table.rows_of(business)
+    )
 
 
 def hand_over(
@@ -64,17 +111,16 @@ def hand_over(
     business: int,
     tables: Sequence[MovedTable],
     target_feeds: Sequence[Feed],
-    noted: Mapping[str, str],
-) -> int:
-    """Bring the noted rows, compare them, close the route here and open it there, in both open transactions. Returns
-    the new epoch.
+    left: Left,
+) -> None:
+    """Bring the noted rows, compare them, and open the route there, in both open transactions.
 
     Raises:
         LarderError: turn `us`: a row is not as on the old shard, or a route is not as it must be; neither may commit.
     """
     by_name = {table.name: table for table in tables}
-    route, told, parts = _leave(here, from_, business, [(by_name[name], keys) for name, keys in noted.items()])
-    found = _arrive(into, to, business, route, told, parts, {feed.name: feed for feed in target_feeds})
+    parts = _read(here, from_, [(by_name[name], keys) for name, keys in left.noted.items()]) if left.noted else []
+    found = _arrive(into, to, business, left, parts, {feed.name: feed for feed in target_feeds})
     for part in parts:
         if found[part.table.name] != part.digest:
             raise LarderError(
@@ -82,23 +128,12 @@ def hand_over(
                 "us",
                 "larder business moves",
             )
-    return int(route[2])
 
 
-def _leave(
-    here: Cursor, shard: Shard, business: int, noted: Sequence[tuple[MovedTable, str]]
-) -> tuple[tuple[Any, ...], Mapping[str, str], list[_Part]]:
-    """Close the route and read everything that goes along, in one statement's time."""
-    reads = [
-        sql.SQL("(select array[{}, json_agg((select row_to_json(one) from (select {}) as one))::text] from {})").format(
-            _digest(table),
-            sql.SQL(", ").join(sql.SQL("here.{}").format(sql.Identifier(name)) for name in table.columns),
-            _rows(table, shard, keys),
-        )
-        for table, keys in noted
-    ]
+def _left(here: Cursor, shard: Shard, business: int, first: sql.Composable) -> Left:
     here.execute(
-        sql.SQL(
+        first
+        + sql.SQL(
             """
             with closed as (
                 update {route} set state = 'out', epoch = epoch + 1
@@ -113,45 +148,70 @@ def _leave(
                         from {entries} where business = {business} group by relation
                     ) as told
                 ),
-                array[{reads}]::text[]
-            from closed as r inner join {counter} as c using (business)
+                noted.rows, noted.keys,
+                (select count(*) from {streams})
+            from closed as r
+            inner join {counter} as c using (business)
+            cross join (
+                select
+                    jsonb_object_agg(relation, keys::text) as rows, coalesce(sum(jsonb_array_length(keys)), 0) as keys
+                from (
+                    select relation, jsonb_agg(distinct to_jsonb(key)) as keys
+                    from {changes} where business = {business} group by relation
+                ) as changed
+            ) as noted
             """
         ).format(
             route=relation(shard, "keys.route"),
             counter=relation(shard, "keys.counter"),
             entries=relation(shard, "keys.move_entry"),
+            changes=relation(shard, "keys.move_change"),
+            streams=relation(shard, "raw.stream"),
             business=sql.Literal(business),
-            reads=sql.SQL(", ").join(reads),
         )
     )
     answer = here.fetchone()
     if answer is None:
         raise LarderError(f"business {business} does not take writes on {shard.name}", "us", "larder business moves")
-    *route, told, found = answer
-    parts = [
+    *route, told, noted, keys, streams = answer
+    return Left(tuple(route), told or {}, noted or {}, int(keys), int(streams))
+
+
+def _read(here: Cursor, shard: Shard, noted: Sequence[tuple[MovedTable, str]]) -> list[_Part]:
+    """The noted rows of all tables, in one statement's time."""
+    reads = [
+        sql.SQL("(select array[{}, json_agg((select row_to_json(one) from (select {}) as one))::text] from {})").format(
+            _digest(table),
+            sql.SQL(", ").join(sql.SQL("here.{}").format(sql.Identifier(name)) for name in table.columns),
+            _rows(table, shard, keys),
+        )
+        for table, keys in noted
+    ]
+    here.execute(sql.SQL("select array[{}]::text[]").format(sql.SQL(", ").join(reads)))
+    [(found,)] = here.fetchall()
+    return [
         _Part(table, keys, rows or "[]", digest) for (table, keys), (digest, rows) in zip(noted, found, strict=True)
     ]
-    return tuple(route), told or {}, parts
 
 
 def _arrive(
     into: Cursor,
     shard: Shard,
     business: int,
-    route: tuple[Any, ...],
-    told: Mapping[str, str],
+    left: Left,
     parts: Sequence[_Part],
     target_feeds: Mapping[str, Feed],
 ) -> dict[str, str]:
     """Everything that the new shard has to do, in one round trip; table → digest of the rows it now has."""
     statements: list[sql.Composable] = [
-        sql.SQL("set local session_replication_role = replica")
-    ]  # rows come with what triggers made of them
-    statements += [statement for part in parts for statement in _replaced(part, shard)]
-    statements += [_entries(shard, target_feeds[name], told[name]) for name in told if name in target_feeds]
-    name, display_name, epoch, first_weekday, currency, next_number = route
-    statements += [
-        sql.SQL("set local session_replication_role = origin"),  # models are told that the business is here now
+        *(statement for part in parts for statement in _replaced(part, shard)),
+        *(_entries(shard, target_feeds[name], entries) for name, entries in left.told.items() if name in target_feeds),
+    ]
+    if statements:  # otherwise without: a change of role makes the session forget its plans
+        statements.insert(0, sql.SQL("set local session_replication_role = replica"))  # rows come as triggers made them
+        statements.append(sql.SQL("set local session_replication_role = origin"))
+    name, display_name, epoch, first_weekday, currency, next_number = left.route
+    statements += [  # models are told that the business is here now
         sql.SQL(
             "update {} set state = 'active', name = {}, display_name = {}, epoch = {}, first_weekday = {},"
             " reporting_currency = {} where business = {} and state = 'arriving'"

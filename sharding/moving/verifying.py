@@ -84,18 +84,16 @@ def _compare(way: Way) -> Verified:
     return verified
 
 
-def catch_up(way: Way) -> None:
-    """Drain until few changes are left."""
+def catch_up(way: Way) -> int:
+    """Drain until few changes are left; returns how many the last drain brought."""
     for _ in range(_CATCH_UPS):
-        tables = way.tables()
+        tables, told = way.tables(), feeds(way.target, way.to)
         with one_snapshot(way.source) as snapshot, way.target, way.target.cursor() as into:
-            drained = drain(
-                way.source, into, way.from_, way.to, way.business, tables, feeds(way.target, way.to), snapshot
-            )
+            drained = drain(way.source, into, way.from_, way.to, way.business, tables, told, snapshot)
         way.habits.reached("drained")
         forget_drained(way.source, way.from_, way.business, snapshot)
         if drained.keys <= _FEW:
-            return
+            return drained.keys
     raise LarderError("the business changes faster than its changes can be brought", "us", "larder business moves")
 
 

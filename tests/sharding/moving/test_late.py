@@ -20,7 +20,7 @@ delete from raw.link where source_id = %s and key = 'a004';
 
 def before_the_gate(town: Town, monkeypatch: pytest.MonkeyPatch, statement: str, *values: object) -> None:
     """Let a writer be the last one that is through before the gate closes."""
-    true_close = flip.late.close_and_read
+    true_close = flip.late.close
     left = [statement]
 
     def write_first(here: object, *rest: object) -> object:
@@ -28,7 +28,7 @@ def before_the_gate(town: Town, monkeypatch: pytest.MonkeyPatch, statement: str,
             town.sql(town.old, left.pop(), *values)
         return true_close(here, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flip.late, "close_and_read", write_first)
+    monkeypatch.setattr(flip.late, "close", write_first)
 
 
 def test_what_is_written_last_comes_along_as_it_is(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_row_that_arrives_otherwise_blocks_the_flip(town: Town, monkeypatch: p
         create trigger spoil before insert on raw_till.orders for each row
             when (new.natural_key = 'last') execute function raw.spoil();
         alter table raw_till.orders enable always trigger spoil""")  # fmt: skip
-    true_close = flip.late.close_and_read
+    true_close = flip.late.close
     left = ["last"]
 
     def sell_first(here: object, *rest: object) -> object:
@@ -60,7 +60,7 @@ def test_a_row_that_arrives_otherwise_blocks_the_flip(town: Town, monkeypatch: p
             town.sell(left.pop())
         return true_close(here, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flip.late, "close_and_read", sell_first)
+    monkeypatch.setattr(flip.late, "close", sell_first)
     # A machine that is busy tries again: then it is found when the change is brought before the next try.
     with pytest.raises(LarderError, match=r"raw_till\.orders: .* as they were"):
         town.mover().move("new")
@@ -71,16 +71,15 @@ def test_a_row_that_arrives_otherwise_blocks_the_flip(town: Town, monkeypatch: p
 
 
 def test_a_route_that_is_not_expected_blocks_the_flip(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    true_close = flip.late.close_and_read
+    true_close = flip.late.close
     for shard, said in ((town.old, "does not take writes on old"), (town.new, "does not expect the business")):
 
         def close(here: object, *rest: object, shard: Shard = shard) -> object:
-            found = true_close(here, *rest)  # type: ignore[arg-type]
             town.sql(shard, "update keys.route set state = 'paused' where business = %s", BUSINESS)
-            return found
+            return true_close(here, *rest)  # type: ignore[arg-type]
 
         with monkeypatch.context() as patched:
-            patched.setattr(flip.late, "close_and_read", close)
+            patched.setattr(flip.late, "close", close)
             with pytest.raises(LarderError, match=said):
                 town.mover().move("new")
         assert "active" not in str(town.sql(town.new, "select state from keys.route where business = %s", BUSINESS))
