@@ -93,7 +93,7 @@ def main() -> None:
     if "router" in parts:
         with _home() as home:
             note("pins")
-            title = f"a transaction that reads one row; medians of rounds of {ROUND}"
+            title = f"a transaction that reads one row, on one core; medians of rounds of {ROUND}"
             out.table(rows_of_router(measure_router(home, ROUNDS)), title)
     if "moves" in parts and given.search:
         with _home() as home:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.pool import ThreadedConnectionPool
 
+from bench.measure import on_one_core
 from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.model import ROUTER, Shard
@@ -24,26 +25,33 @@ UNPOOLED, FEW = "psycopg2, a connection each", 10
 
 
 def measure_router(home: Path, rounds: int) -> dict[str, list[float]]:
-    """Way → milliseconds of one transaction, the mean of each round; the ways take turns, so that all meet the same."""
+    """Way → milliseconds of one transaction on one core, the mean of each round; the ways take turns."""
     settings = Settings(home=home, control_dsn=None)
     try:
         catalogue = Catalogue(provision_control(instances.start("control", settings), settings), settings.home)
         catalogue.add_instance(instances.start("pg", settings))
         provision_shard(catalogue.add_shard("shard_1", "pg", "shard_1"))
         catalogue.add_business("cafe", "Café", "shard_1", business=BUSINESS)
-        ways = _ways(catalogue, catalogue.shard("shard_1").as_role(ROUTER), settings)
-        found: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(rounds + 1):
-            for name, way in ways.items():
-                times, began = FEW if name == UNPOOLED else ROUND, time.perf_counter()
-                for _ in range(times):
-                    way()
-                if number:  # the first round warms up
-                    found[name].append((time.perf_counter() - began) / times * 1000)
-        return found
+        pid = instances.status("pg", settings).pid
+        assert pid is not None
+        with on_one_core(pid):
+            ways = _ways(catalogue, catalogue.shard("shard_1").as_role(ROUTER), settings)
+            return _rounds(ways, rounds)
     finally:
         for name in instances.known(settings):
             instances.remove(name, settings)
+
+
+def _rounds(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            times, began = FEW if name == UNPOOLED else ROUND, time.perf_counter()
+            for _ in range(times):
+                way()
+            if number:  # the first round warms up
+                found[name].append((time.perf_counter() - began) / times * 1000)
+    return found
 
 
 def _ways(catalogue: Catalogue, shard: Shard, settings: Settings) -> dict[str, Callable[[], None]]:
