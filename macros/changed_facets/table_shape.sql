@@ -78,15 +78,15 @@
 {# The result's statistics, which what follows is planned by; and a row for each problem. #}
 {% macro problems_sql(relation, grain, facet) -%}
   {%- set example = "min(concat_ws(', ', " ~ grain | join('::text, ') ~ "::text))" -%}
-  analyze {{ relation }};
+  analyze {{ relation }} ({{ grain | join(', ') }});
   select 'null' as problem, count(*)::bigint as how_many, {{ example }} as example
   from {{ relation }}
   where {% for column in grain %}{{ column }} is null{{ ' or ' if not loop.last }}{% endfor %}
   having count(*) > 0
   union all
-  select 'repeated', sum(n - 1)::bigint, min(example)
+  select 'repeated', sum(n - 1)::bigint, {{ example }}
   from (
-    select count(*) as n, {{ example }} as example
+    select {{ grain | join(', ') }}, count(*) as n
     from {{ relation }}
     group by {{ grain | join(', ') }}
     having count(*) > 1
