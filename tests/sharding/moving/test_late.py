@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving import flip
+from sharding.moving.copying import connect
 from sharding.moving.journal import steps
+from sharding.moving.layout import feeds
 from tests.sharding.moving.conftest import BUSINESS, Town
 
 ODD = """
@@ -41,6 +45,39 @@ def test_what_is_written_last_comes_along_as_it_is(town: Town, monkeypatch: pyte
     assert rows == town.rows(town.old)
     assert "-infinity" in str(rows["raw_till.orders"]) and "1.50" in str(rows["raw_till.orders"])
     assert len(rows["raw.link"]) == 59
+
+
+def test_the_rehearsal_leaves_nothing_and_keeps_nobody_waiting(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    true_arrive, true_rehearse, rehearsed = flip.late._arrive, flip.late.rehearse, list[set[str]]()
+
+    def everything() -> list[object]:
+        found: list[object] = []
+        for shard in (town.old, town.new):
+            with closing(connect(shard)) as conn:
+                told = [town.sql(shard, f"select * from {feed.name} order by xid") for feed in feeds(conn, shard)]
+            found += [town.rows(shard), town.traces(shard), told]
+            found += [town.sql(shard, f"select * from keys.{table} order by 1") for table in ("route", "counter")]
+        return found
+
+    def sell_meanwhile(
+        into: object, shard: Shard, business: int, left: flip.late.Left, parts: object, *rest: object
+    ) -> object:
+        if town.owners() == ["old"] and not rehearsed:
+            rehearsed.append(set(left.noted))
+            town.sell("meanwhile")
+        return true_arrive(into, shard, business, left, parts, *rest)  # type: ignore[arg-type]
+
+    def watch(*given: object) -> None:
+        true_rehearse(*given)  # type: ignore[arg-type]
+        before = everything()
+        true_rehearse(*given)  # type: ignore[arg-type]
+        assert everything() == before
+
+    monkeypatch.setattr(flip.late, "_arrive", sell_meanwhile)
+    monkeypatch.setattr(flip.late, "rehearse", watch)
+    assert town.mover().move("new").state == "flipped"
+    assert {"raw_till.orders", "raw.head", "raw.link", "keys.sale", "keys.source"} <= rehearsed[0]
+    assert "meanwhile" in town.sales(town.new) and town.rows(town.new) == town.rows(town.old)
 
 
 def test_a_row_that_arrives_otherwise_blocks_the_flip(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
