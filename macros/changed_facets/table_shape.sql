@@ -84,9 +84,9 @@
   where {% for column in grain %}{{ column }} is null{{ ' or ' if not loop.last }}{% endfor %}
   having count(*) > 0
   union all
-  select 'repeated', sum(n - 1)::bigint, {{ example }}
+  select 'repeated', sum("how often" - 1)::bigint, {{ example }}
   from (
-    select {{ grain | join(', ') }}, count(*) as n
+    select {{ grain | join(', ') }}, count(*) as "how often"
     from {{ relation }}
     group by {{ grain | join(', ') }}
     having count(*) > 1
