@@ -21,6 +21,7 @@ from sharding.moving.workers import Work, side_by_side
 CHUNK_ROWS = 100_000
 CHUNK_BYTES = 64 * 2**20
 """A chunk has no more of either: it is what a kill makes lose, and what a repair copies anew."""
+_CHUNK_MEMORY = "256MB"  # what a chunk's documents take written out, which would else go over the disk to be hashed
 _EXACTLY = 100_000  # rows of a table up to which chunks are cut by counting instead of by a sample
 _SAMPLES = 200  # rows looked at for each edge between chunks
 
@@ -187,6 +188,8 @@ def copy_chunk(
             query = sql.SQL("select {} from {} where {}").format(table.column_list, table.at(from_), wanted)
         with source.cursor() as reader:
             as_they_lie(reader)
+            if watched:
+                reader.execute(f"set local work_mem = '{_CHUNK_MEMORY}'")
         copied = transfer(source, cursor, query, sql.SQL("{} ({})").format(table.at(to), table.column_list), breath)
         cursor.execute(
             sql.SQL("update {} set copied_rows = %s where business = %s and relation = %s and chunk = %s").format(

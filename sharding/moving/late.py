@@ -20,6 +20,7 @@ from sharding.moving.layout import Feed, MovedTable, relation
 
 NUMBER_GAP = 1_000
 """Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
+_LEAVE, _OPEN = "larder_leave", "larder_open"
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,12 @@ class _Part:
 
 
 def close(here: Cursor, shard: Shard, business: int, gate: int) -> Left:
-    """Take the gate, close the route, and see what was noted.
+    """Take the gate, close the route, and see what was noted; after a rehearsal.
 
     Raises:
         LarderError: turn `us`: the business does not live here.
     """
-    return _left(
-        here,
-        shard,
-        business,
-        sql.SQL("select pg_advisory_xact_lock({}, {});").format(sql.Literal(gate), sql.Literal(business)),
-    )
+    return _left(here, shard, business, f"select pg_advisory_xact_lock({gate}, {business});")
 
 
 def rehearse(
@@ -82,13 +78,16 @@ def rehearse(
 
     Nobody waits for it: writers read the route, and none of them changes it.
     """
+    with source, target, source.cursor() as here, target.cursor() as into:
+        here.execute(_prepared(_LEAVE, _leaving(from_, business)))
+        into.execute(_prepared(_OPEN, _opening(to, business)))
     any_key = sql.SQL(" union all ").join(_any_key(table, from_, business) for table in tables)
     for keys in (any_key, sql.SQL("select where false")):
         try:
             with source.cursor() as here, target.cursor() as into:
                 here.execute(keys)
                 noted = dict(here.fetchall())
-                left = replace(_left(here, from_, business, sql.SQL("")), noted=noted)
+                left = replace(_left(here, from_, business), noted=noted)
                 hand_over(here, into, from_, to, business, tables, target_feeds, left)
         finally:
             source.rollback()
@@ -130,51 +129,87 @@ def hand_over(
             )
 
 
-def _left(here: Cursor, shard: Shard, business: int, first: sql.Composable) -> Left:
-    here.execute(
-        first
-        + sql.SQL(
-            """
-            with closed as (
-                update {route} set state = 'out', epoch = epoch + 1
-                where business = {business} and state = 'active' returning *
-            )
-            select
-                r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next,
-                (
-                    select jsonb_object_agg(relation, entries::text)
-                    from (
-                        select relation, jsonb_agg(distinct entry) as entries
-                        from {entries} where business = {business} group by relation
-                    ) as told
-                ),
-                noted.rows, noted.keys,
-                (select count(*) from {streams})
-            from closed as r
-            inner join {counter} as c using (business)
-            cross join (
-                select
-                    jsonb_object_agg(relation, keys::text) as rows, coalesce(sum(jsonb_array_length(keys)), 0) as keys
-                from (
-                    select relation, jsonb_agg(distinct to_jsonb(key)) as keys
-                    from {changes} where business = {business} group by relation
-                ) as changed
-            ) as noted
-            """
-        ).format(
-            route=relation(shard, "keys.route"),
-            counter=relation(shard, "keys.counter"),
-            entries=relation(shard, "keys.move_entry"),
-            changes=relation(shard, "keys.move_change"),
-            streams=relation(shard, "raw.stream"),
-            business=sql.Literal(business),
-        )
-    )
+def _left(here: Cursor, shard: Shard, business: int, first: str = "") -> Left:
+    here.execute(f"{first} execute {_LEAVE}")
     answer = here.fetchone()
     if answer is None:
         raise LarderError(f"business {business} does not take writes on {shard.name}", "us", "larder business moves")
     *route, told, noted, keys, streams = answer
     return Left(tuple(route), told or {}, noted or {}, int(keys), int(streams))
+
+
+def _prepared(name: str, statement: sql.Composable) -> sql.Composed:
+    """Parsed and planned once for the session, not for each set of values."""
+    return sql.SQL("deallocate all; set plan_cache_mode = force_generic_plan; prepare {} as {}").format(
+        sql.Identifier(name), statement
+    )
+
+
+def _leaving(shard: Shard, business: int) -> sql.Composed:
+    """Closes the route; it, the entries and keys that were noted, and how many streams there are."""
+    return sql.SQL(
+        """
+        with closed as (
+            update {route} set state = 'out', epoch = epoch + 1
+            where business = {business} and state = 'active' returning *
+        )
+        select
+            r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next,
+            (
+                select jsonb_object_agg(relation, entries::text)
+                from (
+                    select relation, jsonb_agg(distinct entry) as entries
+                    from {entries} where business = {business} group by relation
+                ) as told
+            ),
+            noted.rows, noted.keys,
+            (select count(*) from {streams})
+        from closed as r
+        inner join {counter} as c using (business)
+        cross join (
+            select jsonb_object_agg(relation, keys::text) as rows, coalesce(sum(jsonb_array_length(keys)), 0) as keys
+            from (
+                select relation, jsonb_agg(distinct to_jsonb(key)) as keys
+                from {changes} where business = {business} group by relation
+            ) as changed
+        ) as noted
+        """
+    ).format(
+        route=relation(shard, "keys.route"),
+        counter=relation(shard, "keys.counter"),
+        entries=relation(shard, "keys.move_entry"),
+        changes=relation(shard, "keys.move_change"),
+        streams=relation(shard, "raw.stream"),
+        business=sql.Literal(business),
+    )
+
+
+def _opening(shard: Shard, business: int) -> sql.Composed:
+    """Opens the route with what `Left.route` says; what was noted there for the way back begins now. A row, where the
+    business was expected."""
+    return sql.SQL(
+        """
+        with opened as (
+            update {route} set
+                state = 'active', name = $1, display_name = $2, epoch = $3, first_weekday = $4, reporting_currency = $5
+            where business = {business} and state = 'arriving' returning business
+        ),
+        counted as (
+            insert into {counter} as c (business, next) values ({business}, $6::bigint + {gap})
+            on conflict (business) do update set next = greatest(c.next, excluded.next)
+        ),
+        without_changes as (delete from {changes} where business = {business}),
+        without_entries as (delete from {entries} where business = {business})
+        select array[]::text[] from opened
+        """
+    ).format(
+        route=relation(shard, "keys.route"),
+        counter=relation(shard, "keys.counter"),
+        changes=relation(shard, "keys.move_change"),
+        entries=relation(shard, "keys.move_entry"),
+        business=sql.Literal(business),
+        gap=sql.Literal(NUMBER_GAP),
+    )
 
 
 def _read(here: Cursor, shard: Shard, noted: Sequence[tuple[MovedTable, str]]) -> list[_Part]:
@@ -210,38 +245,24 @@ def _arrive(
     if statements:  # otherwise without: a change of role makes the session forget its plans
         statements.insert(0, sql.SQL("set local session_replication_role = replica"))  # rows come as triggers made them
         statements.append(sql.SQL("set local session_replication_role = origin"))
-    name, display_name, epoch, first_weekday, currency, next_number = left.route
-    statements += [  # models are told that the business is here now
-        sql.SQL(
-            "update {} set state = 'active', name = {}, display_name = {}, epoch = {}, first_weekday = {},"
-            " reporting_currency = {} where business = {} and state = 'arriving'"
-        ).format(
-            relation(shard, "keys.route"),
-            *map(sql.Literal, (name, display_name, epoch, first_weekday, currency, business)),
-        ),
-        sql.SQL(
-            "insert into {} as c (business, next) values ({}, {} + {})"
-            " on conflict (business) do update set next = greatest(c.next, excluded.next)"
-        ).format(relation(shard, "keys.counter"), *map(sql.Literal, (business, next_number, NUMBER_GAP))),
-        # What was noted there for the way back begins now.
-        *(
-            sql.SQL("delete from {} where business = {}").format(relation(shard, table), sql.Literal(business))
-            for table in ("keys.move_change", "keys.move_entry")
-        ),
-        sql.SQL("select array[{}]::text[] from {} where business = {} and state = 'active' and epoch = {}").format(
-            sql.SQL(", ").join(
-                sql.SQL("(select {} from {})").format(_digest(part.table), _rows(part.table, shard, part.keys))
-                for part in parts
-            ),
-            relation(shard, "keys.route"),
-            sql.Literal(business),
-            sql.Literal(epoch),
-        ),
-    ]
+    # Models are told that the business is here now.
+    statements.append(
+        sql.SQL("execute {} ({})").format(sql.SQL(_OPEN), sql.SQL(", ").join(map(sql.Literal, left.route)))
+    )
+    if parts:
+        found = (
+            sql.SQL("(select {} from {})").format(_digest(part.table), _rows(part.table, shard, part.keys))
+            for part in parts
+        )
+        statements.append(
+            sql.SQL("select array[{}]::text[] from {} where business = {} and state = 'active' and epoch = {}").format(
+                sql.SQL(", ").join(found), relation(shard, "keys.route"), *map(sql.Literal, (business, left.epoch))
+            )
+        )
     into.execute(sql.SQL(";\n").join(statements))
     answer = into.fetchone()
     if answer is None:
-        raise LarderError(f"{shard.name} does not expect the business {name}", "us", "larder business moves")
+        raise LarderError(f"{shard.name} does not expect the business {left.route[0]}", "us", "larder business moves")
     return {part.table.name: digest for part, digest in zip(parts, answer[0], strict=True)}
 
 
