@@ -39,22 +39,10 @@ def change_over(way: Way) -> None:
             if not catch_up(way):
                 break
 
-    tables, told = way.tables(), feeds(way.target, way.to)
-    late.rehearse(way.source, way.target, way.from_, way.to, way.business, tables, told)
+    late.rehearse(way, way.tables(), feeds(way.target, way.to))
     way.journal.rehearse_place(way.to.name)
     with closing(way.journal.connect(way.to)) as cutover:
-        flipped = flip(
-            way.source,
-            way.target,
-            cutover,
-            way.from_,
-            way.to,
-            way.business,
-            way.journal.still_ours,
-            lambda epoch: way.journal.place_now(way.to.name, epoch),
-            before_try,
-            way.habits.reached,
-        )
+        flipped = flip(way, cutover, before_try)
         way.habits.reached("catalogue told")
         _settle(way, _epoch(way))
         way.habits.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
@@ -73,7 +61,7 @@ def roll_forward(way: Way) -> None:
     if has_step(way.journal.catalogue, way.move, VERIFIED_BACK if way.is_back else VERIFIED):
         return
     with closing(way.journal.connect(way.to)) as cutover:
-        epoch, kept = finish(way.source, way.target, cutover, way.from_, way.to, way.business)
+        epoch, kept = finish(way, cutover)
         _settle(way, epoch)
         way.habits.say("went on with a flip that had been cut off")
         way.move = way.journal.step(way.move, "rolled forward")

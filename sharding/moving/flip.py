@@ -13,19 +13,22 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 
 from sharding.errors import LarderError
 from sharding.model import WRITE_GATE, Shard
 from sharding.moving import late
+from sharding.moving.copying import flush
 from sharding.moving.drain import drain, snapshot_of
+from sharding.moving.late import Left
 from sharding.moving.layout import Feed, MovedTable, feeds, moved_tables, relation
+from sharding.moving.stages import Way
 
 CAP_SECONDS = 0.25
 BUDGET_SECONDS = 0.15
 """Of the cap, for the gate and the last changes; the rest is for the commits, which cannot be broken off."""
 _LONG_SECONDS = 0.05
 _PATIENCE = 600.0
+_QUICK_SECONDS, _LOOKS_AT_THE_DISK = 0.02, 200
 _MANY = 5_000  # changed rows with which a try is given up at once
 
 
@@ -44,52 +47,39 @@ class Flipped:
     kept: bool
 
 
-def flip(
-    source: Connection,
-    target: Connection,
-    cutover: Connection,
-    from_: Shard,
-    to: Shard,
-    business: int,
-    still_ours: Callable[[], None],
-    placed: Callable[[int], None],
-    before_try: Callable[[], None],
-    reached: Callable[[str], None],
-) -> Flipped:
+def flip(way: Way, cutover: Connection, before_try: Callable[[], None]) -> Flipped:
     """Give the business to the new shard.
 
     Writers hold the business's gate as a shared lock for their transaction; the flip takes it alone, brings the last
     changes, and closes the route here before it opens the one there: at no time have both. Where the lock or the rest
     takes longer than the budget, everything is rolled back and tried again a little later. A driver that stops inside
-    is thrown out by both servers.
+    is thrown out by both servers. Until the catalogue is told, writers are sent back to the old shard, and come again.
 
     Args:
         cutover: another connection to the new shard; at the end its open transaction sees what the flip left there.
-        still_ours: raises if another driver may have begun.
-        placed: tells the catalogue the new epoch; until then writers are sent back to the old shard, and come again.
         before_try: brings what has changed so far, so that little is left to bring inside; raises where a table came
             about that is not copied.
-        reached: told each point at which a kill leaves another state behind.
 
     Raises:
         LarderError: turn `us`: for minutes every try took too long.
     """
+    source, target, business = way.source, way.target, way.business
     give_up = time.monotonic() + _PATIENCE
     for attempt in count(1):
         _wait_for_long_writers(source, business, give_up)
-        shape, there = moved_tables(source, from_), feeds(target, to)  # before: after it every millisecond counts
+        _wait_for_the_disk(source)
+        # Asked before the last drain: after it every millisecond counts.
+        shape, there = moved_tables(source, way.from_), feeds(target, way.to)
         _roll_back(source, target)
         before_try()
-        tables, streams = _keep_shape(source, from_, shape), _streams(source, from_)
+        tables, streams = _keep_shape(source, way.from_, shape), _streams(source, way.from_)
         _limit(source, target)
         # In one database both shards have the same gate, and the source's transaction holds it.
-        closed = not _one_database(from_, to) and _close_there(cutover, business)
+        closed = not _one_database(way.from_, way.to) and _close_there(cutover, business)
         began = time.monotonic()
         try:
             with _within(BUDGET_SECONDS, source, target) as in_time:
-                keys, epoch = _once(
-                    source, target, from_, to, business, still_ours, tables, there, streams, in_time, reached
-                )
+                left = _once(way, tables, there, streams, in_time)
         except (TooLongError, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected) as error:
             _roll_back(source, target)
             _let_in(cutover)
@@ -105,42 +95,32 @@ def flip(
             _roll_back(source, target)
             raise
         kept = closed and keep_cutover(cutover)
-        placed(epoch)
-        return Flipped(time.monotonic() - began, attempt, keys, kept)
+        way.journal.place_now(way.to.name, left.epoch)
+        return Flipped(time.monotonic() - began, attempt, left.keys, kept)
     raise AssertionError("not reached")
 
 
 def _once(
-    source: Connection,
-    target: Connection,
-    from_: Shard,
-    to: Shard,
-    business: int,
-    still_ours: Callable[[], None],
-    tables: Sequence[MovedTable],
-    there: Sequence[Feed],
-    streams: int,
-    in_time: Callable[[], bool],
-    reached: Callable[[str], None],
-) -> tuple[int, int]:
+    way: Way, tables: Sequence[MovedTable], there: Sequence[Feed], streams: int, in_time: Callable[[], bool]
+) -> Left:
     """One try; TooLongError, with nothing changed, where `in_time` says that the budget is spent before the commits."""
-    with source.cursor() as here, target.cursor() as into:
-        left = late.close(here, from_, business, WRITE_GATE)
+    with way.source.cursor() as here, way.target.cursor() as into:
+        left = late.close(here, way.from_, way.business, WRITE_GATE)
         # From here on nobody writes the business, so each statement of this READ COMMITTED transaction sees the same.
         if left.streams != streams:
-            raise LarderError(f"a stream came about on {from_.name} just now", "you", "larder business moves")
+            raise LarderError(f"a stream came about on {way.from_.name} just now", "you", "larder business moves")
         if left.keys > _MANY:
             raise TooLongError
-        late.hand_over(here, into, from_, to, business, tables, there, left)
-        still_ours()
+        late.hand_over(way, here, into, tables, there, left)
+        way.journal.still_ours()  # another driver may have begun
         if not in_time():
             raise TooLongError
-    reached("both open")
-    source.commit()  # the point of no return: after it the business goes on there, whatever happens to this process
-    reached("closed here")
-    target.commit()
-    reached("open there")
-    return left.keys, left.epoch
+    way.habits.reached("both open")
+    way.source.commit()  # the point of no return: after it the business goes on there, whatever happens to this process
+    way.habits.reached("closed here")
+    way.target.commit()
+    way.habits.reached("open there")
+    return left
 
 
 def _limit(source: Connection, target: Connection) -> None:
@@ -155,13 +135,12 @@ def _limit(source: Connection, target: Connection) -> None:
         here.execute(limits)
 
 
-def finish(
-    source: Connection, target: Connection, cutover: Connection, from_: Shard, to: Shard, business: int
-) -> tuple[int, bool]:
+def finish(way: Way, cutover: Connection) -> tuple[int, bool]:
     """Go on after a driver died between both commits, when the route here is `out`.
 
     Returns the epoch there, and whether `cutover` sees the new shard as it was at its opening.
     """
+    source, target, from_, to, business = way.source, way.target, way.from_, way.to, way.business
     with source.cursor() as here, target.cursor() as into:
         into.execute(
             sql.SQL("select state, epoch from {} where business = %s").format(relation(to, "keys.route")), (business,)
@@ -172,7 +151,7 @@ def finish(
             return int(row[1]), False
         closed = _close_there(cutover, business)
         drain(source, into, from_, to, business, moved_tables(source, from_), feeds(target, to), snapshot_of(here))
-        epoch = _open_there(here, into, from_, to, business, already_out=True)
+        epoch = late.open_there(way, here, into)
     target.commit()
     source.rollback()
     return epoch, closed and keep_cutover(cutover)
@@ -183,42 +162,6 @@ def _streams(conn: Connection, shard: Shard) -> int:
         cursor.execute(sql.SQL("select count(*) from {}").format(relation(shard, "raw.stream")))
         [(count,)] = cursor.fetchall()
     return int(count)
-
-
-def _open_there(
-    here: Cursor, into: Cursor, from_: Shard, to: Shard, business: int, *, already_out: bool = False
-) -> int:
-    """The route and the counter on the new shard, in its open transaction; returns the new epoch."""
-    here.execute(
-        sql.SQL(
-            "select r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next"
-            " from {} as r inner join {} as c using (business) where r.business = %s"
-        ).format(relation(from_, "keys.route"), relation(from_, "keys.counter")),
-        (business,),
-    )
-    [(name, display_name, epoch, first_weekday, currency, next_number)] = here.fetchall()
-    epoch = int(epoch) if already_out else int(epoch) + 1
-    into.execute("set local session_replication_role = origin")  # models are told that the business is here now
-    into.execute(
-        sql.SQL(
-            "update {} set state = 'active', name = %s, display_name = %s, epoch = %s, first_weekday = %s,"
-            " reporting_currency = %s where business = %s and state = 'arriving'"
-        ).format(relation(to, "keys.route")),
-        (name, display_name, epoch, first_weekday, currency, business),
-    )
-    if into.rowcount != 1:
-        raise LarderError(f"{to.name} does not expect the business {name}", "us", "larder business moves")
-    into.execute(
-        sql.SQL(
-            "insert into {} as c (business, next) values (%s, %s)"
-            " on conflict (business) do update set next = greatest(c.next, excluded.next)"
-        ).format(relation(to, "keys.counter")),
-        (business, next_number + late.NUMBER_GAP),
-    )
-    # What was noted there for the way back begins now.
-    for table in ("keys.move_change", "keys.move_entry"):
-        into.execute(sql.SQL("delete from {} where business = %s").format(relation(to, table)), (business,))
-    return epoch
 
 
 def _keep_shape(source: Connection, from_: Shard, tables: Sequence[MovedTable]) -> list[MovedTable]:
@@ -248,6 +191,17 @@ def _wait_for_long_writers(source: Connection, business: int, give_up: float) ->
         if time.monotonic() > give_up:
             pid = holders[min(known)]
             raise LarderError(f"session {pid} has kept the business for minutes", "us", "larder business moves")
+        time.sleep(_LONG_SECONDS)  # its end is not announced
+
+
+def _wait_for_the_disk(source: Connection) -> None:
+    """Until a commit is quick: the one that closes the route waits for the same disk, and all writers with it. Builds
+    write in bursts; where there is no end to them, the flip goes on all the same."""
+    for _ in range(_LOOKS_AT_THE_DISK):
+        began = time.monotonic()
+        flush(source)
+        if time.monotonic() - began < _QUICK_SECONDS:
+            return
         time.sleep(_LONG_SECONDS)  # its end is not announced
 
 

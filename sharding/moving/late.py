@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.moving.layout import Feed, MovedTable, relation
+from sharding.moving.stages import Way
 
 NUMBER_GAP = 1_000
 """Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
@@ -65,33 +65,26 @@ def close(here: Cursor, shard: Shard, business: int, gate: int) -> Left:
     return _left(here, shard, business, f"select pg_advisory_xact_lock({gate}, {business});")
 
 
-def rehearse(
-    source: Connection,
-    target: Connection,
-    from_: Shard,
-    to: Shard,
-    business: int,
-    tables: Sequence[MovedTable],
-    target_feeds: Sequence[Feed],
-) -> None:
+def rehearse(way: Way, tables: Sequence[MovedTable], there: Sequence[Feed]) -> None:
     """Hand over a row of each table, then none, and take it back: the first time, a session takes twice as long.
 
     Nobody waits for it: writers read the route, and none of them changes it.
     """
-    with source, target, source.cursor() as here, target.cursor() as into:
-        here.execute(_prepared(_LEAVE, _leaving(from_, business)))
-        into.execute(_prepared(_OPEN, _opening(to, business)))
-    any_key = sql.SQL(" union all ").join(_any_key(table, from_, business) for table in tables)
+    with way.source, way.target, way.source.cursor() as here, way.target.cursor() as into:
+        here.execute(_prepared(_LEAVE, _leaving(way.from_, way.business)))
+        into.execute(_prepared(_OPEN, _opening(way.to, way.business)))
+    any_key = sql.SQL(" union all ").join(_any_key(table, way.from_, way.business) for table in tables)
     for keys in (any_key, sql.SQL("select where false")):
         try:
-            with source.cursor() as here, target.cursor() as into:
-                here.execute(keys)
+            with way.source.cursor() as here, way.target.cursor() as into:
+                # The business may be the last one in a table of millions of rows, which the planner takes for even.
+                here.execute(sql.SQL("set local enable_seqscan = off; {}").format(keys))
                 noted = dict(here.fetchall())
-                left = replace(_left(here, from_, business), noted=noted)
-                hand_over(here, into, from_, to, business, tables, target_feeds, left)
+                left = replace(_left(here, way.from_, way.business), noted=noted)
+                hand_over(way, here, into, tables, there, left)
         finally:
-            source.rollback()
-            target.rollback()
+            way.source.rollback()
+            way.target.rollback()
 
 
 def _any_key(table: MovedTable, shard: Shard, business: int) -> sql.Composed:
@@ -103,14 +96,7 @@ def _any_key(table: MovedTable, shard: Shard, business: int) -> sql.Composed:
 
 
 def hand_over(
-    here: Cursor,
-    into: Cursor,
-    from_: Shard,
-    to: Shard,
-    business: int,
-    tables: Sequence[MovedTable],
-    target_feeds: Sequence[Feed],
-    left: Left,
+    way: Way, here: Cursor, into: Cursor, tables: Sequence[MovedTable], there: Sequence[Feed], left: Left
 ) -> None:
     """Bring the noted rows, compare them, and open the route there, in both open transactions.
 
@@ -118,15 +104,36 @@ def hand_over(
         LarderError: turn `us`: a row is not as on the old shard, or a route is not as it must be; neither may commit.
     """
     by_name = {table.name: table for table in tables}
-    parts = _read(here, from_, [(by_name[name], keys) for name, keys in left.noted.items()]) if left.noted else []
-    found = _arrive(into, to, business, left, parts, {feed.name: feed for feed in target_feeds})
+    noted = [(by_name[name], keys) for name, keys in left.noted.items()]
+    parts = _read(here, way.from_, noted) if noted else []
+    found = _arrive(into, way.to, way.business, left, parts, {feed.name: feed for feed in there})
     for part in parts:
         if found[part.table.name] != part.digest:
             raise LarderError(
-                f"{part.table.name}: the last changed rows did not arrive on {to.name} as they were on {from_.name}",
+                f"{part.table.name}: the last changed rows did not arrive on {way.to.name} as they were on"
+                f" {way.from_.name}",
                 "us",
                 "larder business moves",
             )
+
+
+def open_there(way: Way, here: Cursor, into: Cursor) -> int:
+    """Open the route there after all, where a driver died when it had closed here; returns the new epoch.
+
+    Raises:
+        LarderError: turn `us`: the new shard does not expect the business.
+    """
+    here.execute(
+        sql.SQL(
+            "select r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next"
+            " from {} as r inner join {} as c using (business) where r.business = {}"
+        ).format(relation(way.from_, "keys.route"), relation(way.from_, "keys.counter"), sql.Literal(way.business))
+    )
+    [route] = here.fetchall()
+    into.execute(_prepared(_OPEN, _opening(way.to, way.business)))
+    into.execute(sql.SQL("set local session_replication_role = origin; {}").format(_open(route)))
+    _opened(into, way.to, route[0])
+    return int(route[2])
 
 
 def _left(here: Cursor, shard: Shard, business: int, first: str = "") -> Left:
@@ -245,10 +252,7 @@ def _arrive(
     if statements:  # otherwise without: a change of role makes the session forget its plans
         statements.insert(0, sql.SQL("set local session_replication_role = replica"))  # rows come as triggers made them
         statements.append(sql.SQL("set local session_replication_role = origin"))
-    # Models are told that the business is here now.
-    statements.append(
-        sql.SQL("execute {} ({})").format(sql.SQL(_OPEN), sql.SQL(", ").join(map(sql.Literal, left.route)))
-    )
+    statements.append(_open(left.route))
     if parts:
         found = (
             sql.SQL("(select {} from {})").format(_digest(part.table), _rows(part.table, shard, part.keys))
@@ -260,10 +264,21 @@ def _arrive(
             )
         )
     into.execute(sql.SQL(";\n").join(statements))
+    digests = _opened(into, shard, left.route[0])
+    return {part.table.name: digest for part, digest in zip(parts, digests, strict=True)}
+
+
+def _open(route: Sequence[Any]) -> sql.Composed:
+    """As the session's own role, not as a replica: models are told that the business is here now."""
+    return sql.SQL("execute {} ({})").format(sql.SQL(_OPEN), sql.SQL(", ").join(map(sql.Literal, route)))
+
+
+def _opened(into: Cursor, shard: Shard, name: str) -> Sequence[str]:
     answer = into.fetchone()
     if answer is None:
-        raise LarderError(f"{shard.name} does not expect the business {left.route[0]}", "us", "larder business moves")
-    return {part.table.name: digest for part, digest in zip(parts, answer[0], strict=True)}
+        raise LarderError(f"{shard.name} does not expect the business {name}", "us", "larder business moves")
+    digests: Sequence[str] = answer[0]
+    return digests
 
 
 def _replaced(part: _Part, shard: Shard) -> list[sql.Composed]:
