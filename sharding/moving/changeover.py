@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from sharding.access.tenants import carry_access
@@ -13,7 +12,7 @@ from sharding.moving import capture, late
 from sharding.moving.copying import Chunk, flush
 from sharding.moving.flip import finish, flip
 from sharding.moving.journal import has_step
-from sharding.moving.layout import feeds, moved_tables, relation
+from sharding.moving.layout import feeds, moved_tables
 from sharding.moving.since import compare_since
 from sharding.moving.stages import Way
 from sharding.moving.verify import compare
@@ -44,7 +43,7 @@ def change_over(way: Way) -> None:
     with closing(way.journal.connect(way.to)) as cutover:
         flipped = flip(way, cutover, before_try)
         way.habits.reached("catalogue told")
-        _settle(way, _epoch(way))
+        _settle(way, flipped.epoch)
         way.habits.say(f"writes waited {flipped.seconds * 1000:.1f} ms (try {flipped.tries})")
         way.move = way.journal.step(
             way.move,
@@ -96,12 +95,3 @@ def _compare_again(way: Way, cutover: Connection | None) -> None:
         )
     way.habits.say(f"{rows:,} rows compared once more")
     way.move = way.journal.step(way.move, VERIFIED_BACK if way.is_back else VERIFIED, rows=rows)
-
-
-def _epoch(way: Way) -> int:
-    with way.target, way.target.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("select epoch from {} where business = %s").format(relation(way.to, "keys.route")), (way.business,)
-        )
-        [(epoch,)] = cursor.fetchall()
-    return int(epoch)

@@ -38,9 +38,10 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True)
 class Flipped:
-    """How long writes of the business waited, and in which try it succeeded. `kept`: whether the connection `cutover`
-    sees the new shard as the flip left it."""
+    """How long writes of the business waited, and in which try it succeeded. `epoch`: of the business from now on;
+    `kept`: whether the connection `cutover` sees the new shard as the flip left it."""
 
+    epoch: int
     seconds: float
     tries: int
     keys: int
@@ -96,7 +97,7 @@ def flip(way: Way, cutover: Connection, before_try: Callable[[], None]) -> Flipp
             raise
         kept = closed and keep_cutover(cutover)
         way.journal.place_now(way.to.name, left.epoch)
-        return Flipped(time.monotonic() - began, attempt, left.keys, kept)
+        return Flipped(left.epoch, time.monotonic() - began, attempt, left.keys, kept)
     raise AssertionError("not reached")
 
 

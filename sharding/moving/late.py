@@ -21,6 +21,8 @@ from sharding.moving.stages import Way
 NUMBER_GAP = 1_000
 """Numbers that are left out, so that one drawn on the old shard in a transaction that failed is never drawn again."""
 _LEAVE, _OPEN = "larder_leave", "larder_open"
+_ROUTE = sql.SQL("r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next")
+"""`Left.route`, of a route `r` and a counter `c`; `_opening` takes these values in this order."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,9 @@ def open_there(way: Way, here: Cursor, into: Cursor) -> int:
         LarderError: turn `us`: the new shard does not expect the business.
     """
     here.execute(
-        sql.SQL(
-            "select r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next"
-            " from {} as r inner join {} as c using (business) where r.business = {}"
-        ).format(relation(way.from_, "keys.route"), relation(way.from_, "keys.counter"), sql.Literal(way.business))
+        sql.SQL("select {} from {} as r inner join {} as c using (business) where r.business = {}").format(
+            _ROUTE, relation(way.from_, "keys.route"), relation(way.from_, "keys.counter"), sql.Literal(way.business)
+        )
     )
     [route] = here.fetchall()
     into.execute(_prepared(_OPEN, _opening(way.to, way.business)))
@@ -161,7 +162,7 @@ def _leaving(shard: Shard, business: int) -> sql.Composed:
             where business = {business} and state = 'active' returning *
         )
         select
-            r.name, r.display_name, r.epoch, r.first_weekday, r.reporting_currency, c.next,
+            {columns},
             (
                 select jsonb_object_agg(relation, entries::text)
                 from (
@@ -182,6 +183,7 @@ def _leaving(shard: Shard, business: int) -> sql.Composed:
         ) as noted
         """
     ).format(
+        columns=_ROUTE,
         route=relation(shard, "keys.route"),
         counter=relation(shard, "keys.counter"),
         entries=relation(shard, "keys.move_entry"),

@@ -91,7 +91,7 @@ def nothing_is_left(town: Town, owner: str) -> None:
 # -- inside the edges: after each commit ---------------------------------------------------------------------------
 
 ACTS = ("new", "back", "finish", "abort")
-COMMITS = {"new": 150, "back": 150, "finish": 60, "abort": 60}  # of a driver that is not killed, some
+COMMITS = {"new": 320, "back": 340, "finish": 140, "abort": 140}  # of a driver that is not killed, some
 TRADE = {"old": "from the old", "new": "from the new"}
 
 
