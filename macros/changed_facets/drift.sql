@@ -1,6 +1,7 @@
 {#
   Hashes of everything that decides what a model computes: its SQL as written, its config, the types of its columns, the
-  views it reads, and the macros of this project that any of them use. Not the compiled SQL, which also depends on what is
+  views it reads, the macros of this project that any of them use, and the values of variables that they name. Not the
+  compiled SQL, which also depends on what is
   on the database (the vendors that a union finds there) and would take that for a change of the model.
 
   A mapping part → hash. The part '' is always used; a project whose models have parts that only some databases use (the
@@ -15,6 +16,7 @@
   {%- for column in model.columns.values() -%}
     {%- do parts[''].append(column.name ~ ' ' ~ column.data_type ~ ' ' ~ column.constraints) -%}
   {%- endfor -%}
+  {%- for constraint in model.get('constraints') or [] -%}{%- do parts[''].append(constraint | string) -%}{%- endfor -%}
   {%- set in_use = context['parts_in_use']() if context.get('parts_in_use') else [] -%}
   {%- set unused = [] -%}
   {%- for view in views -%}
@@ -31,24 +33,38 @@
   {{ return(hashes) }}
 {%- endmacro %}
 
-{# SQL of a node as written, and of the project's macros it uses, directly or through others. #}
+{# SQL of a node as written, and of the macros it uses, directly or through others: the project's and its packages', but
+   not dbt's own, for which dbt's version stands. #}
 {% macro code_with_macros(node) %}
   {%- set code = [node.raw_code] -%}
   {%- set seen = [] -%}
   {%- set level = namespace(ids=node.depends_on.macros | list) -%}
   {%- for _ in range(deepest_chain()) if level.ids -%}
     {%- set used = [] -%}
-    {%- for id in level.ids if id not in seen and id.split('.')[1] == project_name -%}
-      {%- set name = id.split('.')[2] -%}
+    {%- for id in level.ids if id not in seen and id.split('.')[1] not in ['dbt', 'dbt_postgres'] -%}
+      {%- set package, name = id.split('.')[1:] -%}
+      {%- set there = context if package == project_name else context.get(package, {}) -%}
       {%- do seen.append(id) -%}
-      {%- if name not in macros_without_effect() and context.get(name) is not none -%}
-        {%- do code.append(context[name].macro.macro_sql) -%}
-        {%- do used.extend(context[name].macro.depends_on.macros) -%}
+      {%- if name not in macros_without_effect() and there.get(name) is not none -%}
+        {%- do code.append(there[name].macro.macro_sql) -%}
+        {%- do used.extend(there[name].macro.depends_on.macros) -%}
       {%- endif -%}
     {%- endfor -%}
     {%- set level.ids = used -%}
   {%- endfor -%}
-  {%- do return(code) -%}
+  {%- do return(code + values_named_in(code)) -%}
+{% endmacro %}
+
+{# The values of the variables, dbt's and the environment's, that SQL names. Not of secrets, which dbt gives to no model. #}
+{% macro values_named_in(code) %}
+  {%- set values = [] -%}
+  {%- for name in modules.re.findall("\\bvar\\(\\s*['\"]([^'\"]+)['\"]", code | join('\n')) | unique | sort -%}
+    {%- do values.append(name ~ ' = ' ~ tojson(var(name, none), sort_keys=true)) -%}
+  {%- endfor -%}
+  {%- for name in modules.re.findall("\\benv_var\\(\\s*['\"]([^'\"]+)['\"]", code | join('\n')) | unique | sort if not name.startswith('DBT_ENV_SECRET') -%}
+    {%- do values.append(name ~ ' = ' ~ env_var(name, '')) -%}
+  {%- endfor -%}
+  {%- do return(values) -%}
 {% endmacro %}
 
 {#

@@ -3,11 +3,16 @@
   In the transaction that changes the rows. `difference` has them, see apply_difference.
 
   Where no entries could tell what changed (a table made anew, or more changed than stayed) the feed gets a new epoch
-  instead, and its consumers are computed whole. `of_feed`: the columns of the model's feed, where the caller knows them.
+  instead, and its consumers are computed whole. `of_feed`: the columns of the model's feed, where the caller knows them;
+  `is_retyped`: whether the model's own may have other types now.
 #}
-{% macro publish_changes(difference, changes, is_new, of_feed=none) %}
+{% macro publish_changes(difference, changes, is_new, of_feed=none, is_retyped=false) %}
   {%- set feed = feed_of(model) -%}
   {%- set columns = published_columns(model, feed, changes.get('columns') or columns_of(difference)) -%}
+  {%- if is_retyped and of_feed and feed_is_of_other_types(feed, difference, columns) -%}
+    {%- call statement('drop_feed') -%}drop table {{ feed.feed }}{%- endcall -%}
+    {%- set of_feed = [] -%}
+  {%- endif -%}
   {%- do ensure_feed(feed, difference, columns, of_feed) -%}
   {%- set rewritten = changes.inserted + changes.deleted > 100000 and changes.inserted > changes.unchanged -%}
   {%- if is_new or rewritten -%}
@@ -18,8 +23,8 @@
   {%- elif changes.inserted + changes.deleted > 0 -%}
     {%- call statement('publish') -%}
       {%- if columns %}
-      insert into {{ feed.feed }} ({{ columns | join(', ') }})
-      select distinct {{ columns | join(', ') }} from {{ difference }}
+      insert into {{ feed.feed }} ({{ column_list(columns) }})
+      select distinct {{ column_list(columns) }} from {{ difference }}
       {%- else %}
       insert into {{ feed.feed }} default values
       {%- endif %}
@@ -55,6 +60,15 @@
   {%- do return(wanted | unique | sort | list) -%}
 {% endmacro %}
 
+{% macro feed_is_of_other_types(feed, like, columns) %}
+  {%- set types = {} -%}
+  {%- for column in adapter.get_columns_in_relation(feed.feed) -%}{%- do types.update({column.name: column.data_type}) -%}{%- endfor -%}
+  {%- for column in adapter.get_columns_in_relation(like) if column.name in columns and types.get(column.name, column.data_type) != column.data_type -%}
+    {%- do return(true) -%}
+  {%- endfor -%}
+  {%- do return(false) -%}
+{% endmacro %}
+
 {# The feed with all the columns it needs. One that is made anew begins a new epoch: what was in it before is lost. #}
 {% macro ensure_feed(feed, like, columns, present=none) %}
   {%- set present = columns_of(feed.feed) if present is none else present -%}
@@ -68,7 +82,7 @@
     {%- call statement('create_feed') -%}
       create table {{ feed.feed }} (
         xid xid8 not null default pg_current_xact_id()
-        {%- for column in missing %}, {{ column.name }} {{ column.data_type }}{% endfor %}
+        {%- for column in missing %}, {{ column.quoted }} {{ column.data_type }}{% endfor %}
       );
       create index on {{ feed.feed }} (xid);
       insert into {{ meta_table('feed') }} (feed, relation) values ('{{ feed.label }}', '{{ feed.feed.include(database=false) }}')
@@ -77,7 +91,7 @@
   {%- elif missing -%}
     {#- Entries that lack the column are older than the mark of any model that needs it. -#}
     {%- call statement('widen_feed') -%}
-      alter table {{ feed.feed }} {% for column in missing %}add column {{ column.name }} {{ column.data_type }}{{ ', ' if not loop.last }}{% endfor %}
+      alter table {{ feed.feed }} {% for column in missing %}add column {{ column.quoted }} {{ column.data_type }}{{ ', ' if not loop.last }}{% endfor %}
     {%- endcall -%}
   {%- endif -%}
 {% endmacro %}

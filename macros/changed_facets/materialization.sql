@@ -48,26 +48,32 @@
     {%- else -%}
       {%- do create_result_of_facets(result_relation, sql, reading) -%}
     {%- endif -%}
-    {%- do assert_result(result_relation, grain, none if reading.whole else config.get('facet')) -%}
+    {%- do assert_result(result_relation, grain, config.get('facet'), reading.whole) -%}
 
+    {%- set is_new_grain = false -%}
     {%- if existing is none -%}
       {%- do create_table_like_result(target_relation, result_relation) -%}
       {%- set columns_changed = true -%}
     {%- elif reading.whole -%}
       {%- set columns_changed = align_columns(target_relation, result_relation) -%}
+      {%- set is_new_grain = missing_indexes(target_relation, own_indexes(grain)[:1]) | length > 0 -%}
+      {%- do drop_outgrown_indexes(target_relation, grain) -%}
     {%- else -%}
       {%- set columns_changed = false -%}
-    {%- endif -%}
-    {%- if reading.whole -%}
-      {%- do ensure_indexes(target_relation, grain) -%}
-      {%- if reading.marks -%}{%- do ensure_indexes_of_parents(reading.feeds) -%}{%- endif -%}
     {%- endif -%}
 
     {%- set shapes = columns_of_all([target_relation] + ([feed_of(model).feed] if reading.marks else [])) -%}
     {%- set scope = none if reading.whole else in_facets() -%}
-    {%- set changes = apply_difference(target_relation, result_relation, grain, scope, columns=shapes[0]) -%}
+    {%- set changes = apply_difference(target_relation, result_relation, grain, scope, columns=shapes[0], is_new_grain=is_new_grain) -%}
+    {%- if reading.whole -%}
+      {#- after the rows, which those of an earlier grain or contract might break, and as a full table is indexed faster -#}
+      {%- do ensure_indexes(target_relation, grain) -%}
+      {%- if reading.marks -%}{%- do ensure_indexes_of_parents(reading.feeds) -%}{%- endif -%}
+      {%- if existing is not none -%}{%- do align_constraints(target_relation, result_relation) -%}{%- endif -%}
+    {%- endif -%}
     {%- if reading.marks -%}
-      {%- do publish_changes(difference_relation(target_relation), changes, existing is none, of_feed=shapes[1]) -%}
+      {%- do publish_changes(
+          difference_relation(target_relation), changes, existing is none, of_feed=shapes[1], is_retyped=columns_changed) -%}
     {%- endif -%}
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=False)) -%}
     {%- if columns_changed or should_full_refresh() -%}
@@ -102,6 +108,11 @@
       {%- call statement('list_again') -%}drop table facets, {{ result_relation }}{%- endcall -%}
       {%- do reading.update({'snapshot': run_query('select pg_current_snapshot()::text as now').rows[0]['now']}) -%}
       {%- do follow_changes(reading) -%}
+      {%- if reading.whole -%}
+        {%- do reading.update({'facets': none}) -%}
+        {%- do create_result_table(result_relation, sql) -%}
+        {%- set attempt.is_settled = true -%}
+      {%- endif -%}
     {%- endif -%}
   {%- endfor -%}
 {% endmacro %}

@@ -1,6 +1,7 @@
 {#
-  After a run: entries that every mark has seen are deleted, and marks and feeds of models that are gone. A mark that stays behind for
-  too long is dropped, and its model is computed whole when it next succeeds: one broken model lets no feed grow for ever.
+  After a run: entries that every mark has seen are deleted, and marks and feeds of models that are gone. A mark that stays
+  behind for too long is dropped, and its model is computed whole when it next succeeds: one broken model lets no feed grow
+  for ever, nor does a test that never passes, which then reads its model whole.
 #}
 {% macro prune_feeds() -%}
   {%- if execute and follows_changes() -%}
@@ -16,18 +17,25 @@ declare
   reader record;
   needed_from xid8;
   entries bigint;
+  is_dropped boolean;
 begin
   if not pg_try_advisory_xact_lock(hashtextextended('{{ known }}', 0)) then
     return;  -- another run prunes
   end if;
   delete from {{ mark }} where not model = any (array['{{ models | join("', '") }}']::text[]);
 
+  -- Of a source that is gone the triggers go first: without their feed they would let nobody write it any more. A feed
+  -- that something else keeps, outside this schema, is left to that.
   for feed in
-    select known.feed, to_regclass(known.relation) as relation from {{ known }} as known
+    select known.feed, class.relname as own_table
+    from {{ known }} as known
+    left join pg_class as class
+      on class.oid = to_regclass(known.relation) and class.relnamespace = '{{ adapter.quote(changed_facets_schema()) }}'::regnamespace
     where not known.feed = any (array['{{ labels.keys() | join("', '") }}']::text[])
   loop
-    if feed.relation is not null then
-      execute format('drop table %s', feed.relation);
+    if feed.own_table is not null then
+      execute format('drop function if exists {{ adapter.quote(changed_facets_schema()) }}.%I() cascade', feed.own_table || '_publish');
+      execute format('drop table {{ adapter.quote(changed_facets_schema()) }}.%I', feed.own_table);
     end if;
     delete from {{ known }} as known where known.feed = feed.feed;
   end loop;
@@ -77,8 +85,11 @@ begin
           stale_since < now() - make_interval(days => {{ lag.days }})
           or (entries > {{ lag.entries }} and pg_snapshot_xmin(seen) = needed_from)
         );
-      exit when not found;
-      raise notice 'models too far behind % are computed whole next time', feed.feed;
+      is_dropped := found;
+      update {{ mark }} set tested = null
+      where model = feed.feed and entries > {{ lag.entries }} and pg_snapshot_xmin(tested) = needed_from;
+      exit when not is_dropped and not found;
+      raise notice 'models too far behind % are computed whole next time, or tested whole', feed.feed;
     end loop;
 
     execute format('delete from %s where xid < $1', feed.relation) using needed_from;

@@ -89,7 +89,7 @@
   named in it as they are.
 #}
 {% macro facets_sql(feeds, since) -%}
-  {%- set facet = config.get('facet') | join(', ') -%}
+  {%- set facet = column_list(config.get('facet')) -%}
 create temporary table facets on commit drop as
 select distinct {{ facet }}
 from (
@@ -111,7 +111,7 @@ from (
     with recursive changed as (
       select * from {{ feed.feed }} where {{ unseen(since, feed) }}
     )
-    select {{ config.get('facet') | join(', ') }} from (
+    select {{ column_list(config.get('facet')) }} from (
       {{ with_relations(mapping) }}
     ) as touched
   )
@@ -133,7 +133,7 @@ from (
 {% endmacro %}
 
 {% macro no_facet() -%}
-  {%- for column in config.get('facet') -%}{{ column }} is null{{ ' or ' if not loop.last }}{%- endfor -%}
+  {%- for column in config.get('facet') -%}{{ adapter.quote(column) }} is null{{ ' or ' if not loop.last }}{%- endfor -%}
 {%- endmacro %}
 
 {#
@@ -151,7 +151,7 @@ from (
 
 {% macro count_facets_sql() -%}
   -- unique, so that Postgres plans `in (select … from facets)` as a join of that many rows, and not as a guess
-  create unique index on facets ({{ config.get('facet') | join(', ') }});
+  create unique index on facets ({{ column_list(config.get('facet')) }});
   analyze facets;
   select count(*) as n, count(*) filter (where {{ no_facet() }}) as without_key from facets
 {%- endmacro %}

@@ -79,5 +79,5 @@ where {{ in_facets() }}
 {% endmacro %}
 
 {% macro in_facets() -%}
-  ({{ config.get('facet') | join(', ') }}) in (select {{ config.get('facet') | join(', ') }} from facets)
+  ({{ column_list(config.get('facet')) }}) in (select {{ column_list(config.get('facet')) }} from facets)
 {%- endmacro %}

@@ -26,11 +26,14 @@
 {% macro create_result_table(relation, sql) %}
   {%- if config.get('contract').enforced -%}
     {%- do get_assert_columns_equivalent(sql) -%}
-    {%- set names = model.columns.values() | map(attribute='name') | join(', ') -%}
+    {%- set names = [] -%}
+    {#- as dbt writes them into the table itself #}
+    {%- for column in model.columns.values() -%}{%- do names.append(adapter.quote(column.name) if column.get('quote') else column.name) -%}{%- endfor -%}
+    {%- set names = names | join(', ') -%}
     {%- call statement('create_result') -%}
       create temporary table {{ relation }} (
         {%- for column in model.columns.values() %}
-        {{ column.name }} {{ column.data_type }}
+        {{ adapter.quote(column.name) if column.get('quote') else column.name }} {{ column.data_type }}
         {%- for rule in column.constraints or [] %}
           {%- if rule.type == 'not_null' %} not null{% elif rule.type == 'check' %} check ({{ rule.expression }}){% endif %}
         {%- endfor %}{{ ',' if not loop.last }}
@@ -52,17 +55,31 @@
 {% endmacro %}
 
 {#
-  What would make the comparison with the table lie, told by model and rows:
+  What would make the comparison with the table lie, or a later build miss rows, told by model and rows:
     a null or a repeated key, as rows are compared by it;
-    rows outside the facets that were asked for (`facet`, where there are any). They betray a model that is not facet-local:
+    a null in the facet, as no change could say that it touches such a row;
+    rows outside the facets that were asked for (where not `is_whole`). They betray a model that is not facet-local:
     its SELECT, given one part of its parents, tells about another part, and so would have told something else from the
     whole. (With `slice` the model itself says that it reads more than it tells.)
 #}
-{% macro assert_result(relation, grain, facet=none) %}
-  {%- set found = run_query(problems_sql(relation, grain, facet)) -%}
+{% macro assert_result(relation, grain, facet, is_whole) %}
+  {%- if is_whole -%}
+    {%- set given = columns_of(relation) -%}
+    {%- for name, columns in {'unique_key': grain, 'facet': facet or []}.items() if columns | reject('in', given) | list -%}
+      {%- do exceptions.raise_compiler_error(
+          model.name ~ ": its " ~ name ~ " (" ~ columns | join(', ') ~ ") names " ~ columns | reject('in', given) | join(', ')
+          ~ ", which its SELECT does not give. It gives " ~ given | join(', ') ~ ".") -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- set found = run_query(problems_sql(relation, grain, facet, is_whole)) -%}
   {%- for row in found.rows -%}
     {%- set rows = row['how_many'] ~ " row(s) " -%}
     {%- set such_as = "such as (" ~ row['example'] ~ "). Nothing was changed. " -%}
+    {%- if row['problem'] == 'no facet' -%}
+      {%- do exceptions.raise_compiler_error(
+          model.name ~ ": " ~ rows ~ "with a null in the facet (" ~ facet | join(', ') ~ "), " ~ such_as ~ "No change could say"
+          ~ " that it touches such a row. Give the column a value, leave such rows out, or choose another facet.") -%}
+    {%- endif -%}
     {%- if row['problem'] == 'outside' -%}
       {%- do exceptions.raise_compiler_error(
           model.name ~ ": not facet-local: from its parents' rows of the changed facets (" ~ facet | join(', ') ~ ") it made "
@@ -76,25 +93,33 @@
 {% endmacro %}
 
 {# The result's statistics, which what follows is planned by; and a row for each problem. #}
-{% macro problems_sql(relation, grain, facet) -%}
-  {%- set example = "min(concat_ws(', ', " ~ grain | join('::text, ') ~ "::text))" -%}
-  analyze {{ relation }} ({{ grain | join(', ') }});
+{% macro problems_sql(relation, grain, facet, is_whole) -%}
+  {%- set example = "min(concat_ws(', ', " ~ column_list(grain) ~ "))" -%}
+  {%- set not_in_grain = (facet or []) | reject('in', grain) | list -%}
+  analyze {{ relation }} ({{ column_list(grain) }});
   select 'null' as problem, count(*)::bigint as how_many, {{ example }} as example
   from {{ relation }}
-  where {% for column in grain %}{{ column }} is null{{ ' or ' if not loop.last }}{% endfor %}
+  where {% for column in grain %}{{ adapter.quote(column) }} is null{{ ' or ' if not loop.last }}{% endfor %}
   having count(*) > 0
   union all
   select 'repeated', sum("how often" - 1)::bigint, {{ example }}
   from (
-    select {{ grain | join(', ') }}, count(*) as "how often"
+    select {{ column_list(grain) }}, count(*) as "how often"
     from {{ relation }}
-    group by {{ grain | join(', ') }}
+    group by {{ column_list(grain) }}
     having count(*) > 1
   ) as twice
   having count(*) > 0
-  {%- if facet %}
+  {%- if not_in_grain %}
   union all
-  select 'outside', count(*)::bigint, min(concat_ws(', ', {{ facet | join('::text, ') }}::text))
+  select 'no facet', count(*)::bigint, {{ example }}
+  from {{ relation }}
+  where {% for column in not_in_grain %}{{ adapter.quote(column) }} is null{{ ' or ' if not loop.last }}{% endfor %}
+  having count(*) > 0
+  {%- endif %}
+  {%- if facet and not is_whole %}
+  union all
+  select 'outside', count(*)::bigint, min(concat_ws(', ', {{ column_list(facet) }}))
   from {{ relation }} as result
   where not exists (select from facets where {{ same_key('facets', 'result', facet) }})
   having count(*) > 0
@@ -117,8 +142,16 @@
   Add, drop and retype columns of the existing table until they are those of the result; returns whether anything was
   altered. A view of this project that shows a dropped or retyped column makes way: it is dropped in this transaction and
   comes back when its own node is built, which therefore has to be part of this run. Postgres names any other view.
+
+  Not-nulls and checks of an earlier contract go too, before the rows that they refuse come; those of this one are added
+  by align_constraints, when the rows that it refuses have gone.
 #}
 {% macro align_columns(target_relation, result_relation) %}
+  {%- for row in run_query(constraints_that_differ_sql(target_relation, result_relation)).rows if row['is_of_target'] -%}
+    {%- call statement('drop_constraint') -%}
+      alter table {{ target_relation }} {{ row['drop_it'] }}
+    {%- endcall -%}
+  {%- endfor -%}
   {%- set differing = run_query(columns_that_differ_sql(target_relation, result_relation)) -%}
   {%- for column in differing.rows -%}
     {%- if column['was_type'] is not none -%}
@@ -133,6 +166,43 @@
     {%- endcall -%}
   {%- endfor -%}
   {%- do return(differing.rows | length > 0) -%}
+{% endmacro %}
+
+{% macro align_constraints(target_relation, result_relation) %}
+  {%- for row in run_query(constraints_that_differ_sql(target_relation, result_relation)).rows if not row['is_of_target'] -%}
+    {%- call statement('add_constraint') -%}
+      alter table {{ target_relation }} {{ row['add_it'] }}
+    {%- endcall -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{#
+  Not-nulls and checks that only one of the two tables has. Of checks those that bear the name that Postgres gives: one
+  with a name of its own was made by somebody, as was what a primary key needs.
+#}
+{% macro constraints_that_differ_sql(target_relation, result_relation) %}
+  with tables (relation, is_of_target) as (
+    values ('{{ target_relation }}'::regclass, true), ('{{ result_relation }}'::regclass, false)
+  ),
+  constraints as (
+    select
+      is_of_target, quote_ident(attname) as what, 'alter column ' || quote_ident(attname) || ' drop not null' as drop_it,
+      'alter column ' || quote_ident(attname) || ' set not null' as add_it
+    from tables
+    inner join pg_attribute on attrelid = relation and attnum > 0 and attnotnull and not attisdropped
+    where not exists (
+      select from pg_constraint where conrelid = relation and contype = 'p' and attnum = any (conkey)
+    )
+    union all
+    select is_of_target, pg_get_constraintdef(oid), 'drop constraint ' || quote_ident(conname), 'add ' || pg_get_constraintdef(oid)
+    from tables
+    inner join pg_constraint on conrelid = relation and contype = 'c' and conname ~ '_check[0-9]*$'
+  )
+  select bool_or(is_of_target) as is_of_target, min(drop_it) as drop_it, min(add_it) as add_it
+  from constraints
+  group by what
+  having count(distinct is_of_target) = 1
+  order by what
 {% endmacro %}
 
 {% macro make_way_for_column(target_relation, column) %}
@@ -185,13 +255,27 @@
 
 {# The model's own indexes: its grain, its facet, those of its config. #}
 {% macro ensure_indexes(relation, grain) %}
-  {%- set wanted = [{'columns': grain, 'unique': true}] + (config.get('indexes') or []) -%}
-  {%- do ensure_indexes_on(relation, wanted + ([{'columns': config.get('facet'), 'or_begins_with': true}] if config.get('facet') else [])) -%}
+  {%- do ensure_indexes_on(relation, own_indexes(grain) + ([{'columns': config.get('facet'), 'or_begins_with': true}] if config.get('facet') else [])) -%}
+{% endmacro %}
+
+{% macro own_indexes(grain) %}
+  {%- do return([{'columns': grain, 'unique': true}] + (config.get('indexes') or [])) -%}
+{% endmacro %}
+
+{# A unique index that is none of the model's own was of an earlier grain, and would refuse rows of this one. #}
+{% macro drop_outgrown_indexes(relation, grain) %}
+  {%- set unique_columns = own_indexes(grain) | selectattr('unique', 'defined') | selectattr('unique') | map(attribute='columns') | list -%}
+  {%- for row in run_query(indexes_of_sql(relation)).rows if row['is_unique'] and not row['is_constraint'] -%}
+    {%- if row['column_names'].split(',') not in unique_columns -%}
+      {%- call statement('drop_index') -%}drop index {{ row['name'] }}{%- endcall -%}
+    {%- endif -%}
+  {%- endfor -%}
 {% endmacro %}
 
 {# The indexes by which this model finds its parents' rows of a facet: without them each slice reads the whole parent. #}
 {% macro ensure_indexes_of_parents(feeds) %}
-  {%- for feed in feeds if config.get('facet') and feed.is_model and (config.get('facet_from') or {}).get(feed.name) is none -%}
+  {#- sorted, so that two models that wait for each other's parents wait in the same order -#}
+  {%- for feed in feeds | sort(attribute='label') if config.get('facet') and feed.is_model and (config.get('facet_from') or {}).get(feed.name) is none -%}
     {%- set columns = columns_of(feed.relation) -%}
     {%- if config.get('facet') | reject('in', columns) | list | length == 0 -%}
       {%- do ensure_indexes_on(feed.relation, [{'columns': config.get('facet'), 'or_begins_with': true}]) -%}
@@ -201,10 +285,24 @@
 
 {#
   Make the indexes that are missing; by what they cover, not by name: dbt's own names bear a timestamp and would be made
-  again at every build. With or_begins_with one that begins with these columns, in any order, will do.
+  again at every build. With or_begins_with one that begins with these columns, in any order, will do. Two models that miss
+  the same index on their parent make it one after the other, the second none.
 #}
 {% macro ensure_indexes_on(relation, wanted) %}
-  {%- set present = [] -%}
+  {%- if missing_indexes(relation, wanted) -%}
+    {%- call statement('lock_indexes') -%}
+      select pg_advisory_xact_lock(hashtextextended('{{ relation.schema }}.{{ relation.identifier }}', 19451))
+    {%- endcall -%}
+    {%- for index in missing_indexes(relation, wanted) -%}
+      {%- call statement('ensure_index') -%}
+        create {{ 'unique ' if index.unique }}index on {{ relation }} using {{ index.type }} ({{ column_list(index.columns) }})
+      {%- endcall -%}
+    {%- endfor -%}
+  {%- endif -%}
+{% endmacro %}
+
+{% macro missing_indexes(relation, wanted) %}
+  {%- set present, missing = [], [] -%}
   {%- for row in run_query(indexes_of_sql(relation)).rows -%}
     {%- do present.append({'columns': row['column_names'].split(','), 'unique': row['is_unique'], 'type': row['method']}) -%}
   {%- endfor -%}
@@ -213,23 +311,21 @@
     {%- set unique = index.get('unique', false) -%}
     {%- set type = index.get('type', 'btree') -%}
     {%- set found = namespace(it=false) -%}
-    {%- for other in present if other.type == type -%}
+    {%- for other in present + missing if other.type == type -%}
       {%- if other.columns == columns and other.unique == unique -%}{%- set found.it = true -%}{%- endif -%}
       {%- if index.get('or_begins_with') and other.columns[:columns | length] | sort == columns | sort -%}{%- set found.it = true -%}{%- endif -%}
     {%- endfor -%}
-    {%- if not found.it -%}
-      {%- call statement('ensure_index') -%}
-        create {{ 'unique ' if unique }}index on {{ relation }} using {{ type }} ({{ columns | join(', ') }})
-      {%- endcall -%}
-      {%- do present.append({'columns': columns, 'unique': unique, 'type': type}) -%}
-    {%- endif -%}
+    {%- if not found.it -%}{%- do missing.append({'columns': columns, 'unique': unique, 'type': type}) -%}{%- endif -%}
   {%- endfor -%}
+  {%- do return(missing) -%}
 {% endmacro %}
 
 {% macro indexes_of_sql(relation) %}
   select
+    pg_index.indexrelid::regclass::text as name,
     pg_am.amname::text as method,
     pg_index.indisunique as is_unique,
+    exists (select from pg_constraint where conindid = pg_index.indexrelid) as is_constraint,
     (
       select string_agg(pg_attribute.attname, ',' order by place)
       from unnest(pg_index.indkey::int2[]) with ordinality as covered (attnum, place)
@@ -238,7 +334,7 @@
   from pg_index
   inner join pg_class on pg_class.oid = pg_index.indexrelid
   inner join pg_am on pg_am.oid = pg_class.relam
-  where pg_index.indrelid = '{{ relation }}'::regclass and pg_index.indpred is null
+  where pg_index.indrelid = '{{ relation }}'::regclass and pg_index.indpred is null and pg_index.indexprs is null and pg_index.indisvalid
 {% endmacro %}
 
 {# Names of a relation's columns, none if it does not exist. A quarter of what adapter.get_columns_in_relation costs. #}

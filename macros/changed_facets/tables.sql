@@ -40,6 +40,7 @@
     started_at timestamptz not null default clock_timestamp()
   );
   {%- if follows_changes() %}
+  {{ forget_another_cluster_sql() }};
   insert into {{ meta_table('run') }} (invocation_id) values ('{{ invocation_id }}') on conflict do nothing;
   {%- endif %}
   create table if not exists {{ meta_table('model_change') }} (
@@ -56,6 +57,31 @@
     primary key (model, xid)
   );
   commit
+{%- endmacro %}
+
+{#
+  Of a database that was restored on another cluster: its transaction ids mean nothing here. The feeds are emptied, as their
+  entries would look new for as long as this cluster counts below them; marks stay, for cluster 0, and say why their models
+  are computed whole.
+#}
+{% macro forget_another_cluster_sql() -%}
+  do $larder$
+  declare
+    feed record;
+  begin
+    if not exists (
+      select from {{ meta_table('mark') }}
+      where cluster <> 0 and cluster <> (select system_identifier from pg_control_system())
+    ) then
+      return;
+    end if;
+    for feed in select relation from {{ meta_table('feed') }} where to_regclass(relation) is not null loop
+      execute format('delete from %s', feed.relation);
+    end loop;
+    update {{ meta_table('feed') }} set epoch = gen_random_uuid(), pruned_to = '0';
+    update {{ meta_table('mark') }} set cluster = 0, tested = null;
+    delete from {{ meta_table('run') }};
+  end $larder$
 {%- endmacro %}
 
 {# A table of the meta schema. #}

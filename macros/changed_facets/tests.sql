@@ -51,9 +51,9 @@
         ~ " on feed.feed = mark.model and feed.pruned_to <= pg_snapshot_xmin(mark.tested) where mark.model = '" ~ node.name ~ "'").rows -%}
     {%- if not tested or columns | reject('in', published) | list -%}{%- do return(none) -%}{%- endif -%}
     {%- do changed.append(
-        "select " ~ columns | join(', ') ~ " from " ~ feed.feed ~ " where " ~ unseen(tested[0]['tested'], feed)) -%}
+        "select " ~ column_list(columns) ~ " from " ~ feed.feed ~ " where " ~ unseen(tested[0]['tested'], feed)) -%}
   {%- endfor -%}
-  {%- do return("(" ~ columns | join(', ') ~ ") in (" ~ changed | join(' union ') ~ ")") -%}
+  {%- do return("(" ~ column_list(columns) ~ ") in (" ~ changed | join(' union ') ~ ")") -%}
 {% endmacro %}
 
 {# After a run: models all of whose tests passed in it are tested up to the snapshot with which it began. #}

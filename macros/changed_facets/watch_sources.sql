@@ -11,11 +11,18 @@
     {%- set feed = feed_of(node) -%}
     {%- set available = columns_of(relation) -%}
     {%- set columns = published_columns(node, feed, available) -%}
-    {%- do ensure_feed(feed, relation, columns) -%}
+    {%- set had = columns_of(feed.feed) -%}
+    {%- if had and feed_is_of_other_types(feed, relation, columns) -%}
+      {%- do run_query('drop table ' ~ feed.feed) -%}
+      {%- set had = [] -%}
+    {%- endif -%}
+    {%- do ensure_feed(feed, relation, columns, had) -%}
+    {%- set tells_too_little = had and columns | reject('in', had) | list -%}
     {%- set are_missing = run_query(triggers_missing_sql(relation)).rows[0]['are_missing'] -%}
     {%- do run_query(triggers_sql(relation, feed.feed, columns)) -%}
-    {%- if are_missing -%}
-      {#- a table made anew: what changed before it had these triggers is in no feed -#}
+    {%- if are_missing or tells_too_little -%}
+      {#- a table made anew: what changed before it had these triggers is in no feed; and entries from before the feed had
+          a column are without it, while a model that needs the column may have a mark from before them -#}
       {%- do run_query("update " ~ meta_table('feed') ~ " set epoch = gen_random_uuid() where feed = '" ~ feed.label ~ "'") -%}
     {%- endif -%}
     {%- do run_query('commit') -%}
@@ -23,8 +30,11 @@
   {%- endfor -%}
 {% endmacro %}
 
+{# What the names of its four triggers begin with. Postgres cuts a name at 63 characters, and they are to stay four. #}
+{% macro publishing_trigger(relation) %}{%- do return('publish_' ~ relation.identifier[:46]) -%}{% endmacro %}
+
 {% macro triggers_missing_sql(relation) %}
-  {%- set name = 'publish_' ~ relation.identifier -%}
+  {%- set name = publishing_trigger(relation) -%}
   select count(*) < 4 as are_missing from pg_trigger
   where
     tgrelid = '{{ relation }}'::regclass and tgenabled in ('O', 'A')
@@ -36,10 +46,12 @@
   types cannot be compared otherwise; `truncate` publishes all that was there.
 #}
 {% macro triggers_sql(relation, feed, columns) %}
-  {%- set name = 'publish_' ~ relation.identifier -%}
+  {%- set name = publishing_trigger(relation) -%}
   {%- set function = api.Relation.create(database=none, schema=feed.schema, identifier=feed.identifier ~ '_publish') -%}
-  {%- set list = columns | join(', ') -%}
-  create or replace function {{ function }}() returns trigger language plpgsql as $larder$
+  {%- set list = column_list(columns) -%}
+  {#- As its owner, who may write the feed: whoever changes the table need not. #}
+  create or replace function {{ function }}() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, pg_temp as $larder$
   begin
     {%- if not columns %}
     insert into {{ feed }} default values;
@@ -61,12 +73,12 @@
     {%- endif %}
     return null;
   end $larder$;
-  create or replace trigger {{ name }}_insert after insert on {{ relation }}
+  create or replace trigger {{ adapter.quote(name ~ '_insert') }} after insert on {{ relation }}
     referencing new table as new_rows for each statement execute function {{ function }}();
-  create or replace trigger {{ name }}_update after update on {{ relation }}
+  create or replace trigger {{ adapter.quote(name ~ '_update') }} after update on {{ relation }}
     referencing old table as old_rows new table as new_rows for each statement execute function {{ function }}();
-  create or replace trigger {{ name }}_delete after delete on {{ relation }}
+  create or replace trigger {{ adapter.quote(name ~ '_delete') }} after delete on {{ relation }}
     referencing old table as old_rows for each statement execute function {{ function }}();
-  create or replace trigger {{ name }}_truncate before truncate on {{ relation }}
+  create or replace trigger {{ adapter.quote(name ~ '_truncate') }} before truncate on {{ relation }}
     for each statement execute function {{ function }}()
 {% endmacro %}

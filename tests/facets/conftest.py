@@ -19,11 +19,12 @@ def facets_project(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 @pytest.fixture
 def mutant(server: Any, tmp_path: Path) -> Callable[..., Project]:
-    """`mutant(file, old, new)`: the test project with one text of its copy of the macros replaced."""
+    """`mutant((file, old, new), …)`: the test project with texts of its copy of the macros replaced."""
 
-    def make(file: str, old: str, new: str) -> Project:
+    def make(*replacements: tuple[str, str, str]) -> Project:
         project = Project.copied(tmp_path, server.dsn("postgres"))
-        project.replace_in_macros(file, old, new)
+        for file, old, new in replacements:
+            project.replace_in_macros(file, old, new)
         return project
 
     return make

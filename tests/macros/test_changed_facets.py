@@ -133,6 +133,68 @@ def test_indexes_are_made_once_and_also_later(menu: Any) -> None:
     assert "marts.menu USING btree (price, name)" in indexes()
 
 
+def test_a_key_that_is_renamed_leaves_no_row_behind(menu: Any) -> None:
+    """The rows there are have no key by the new name."""
+    menu.model("menu", MENU.replace("unique_key='id'", "unique_key='dish'").replace("id, name", "id as dish, name"))
+    assert menu.build()["menu"] == "3 inserted, 3 deleted, 0 unchanged; the model changed"
+    assert menu.sql("select dish, name from marts.menu order by 1") == [(1, "soup"), (2, "stew"), (3, "tea")]
+
+
+def test_a_key_with_a_column_more_or_less_is_the_unique_one(menu: Any) -> None:
+    menu.model("menu", MENU.replace("'id'", "['id', 'name']"))
+    assert menu.build()["menu"] == "3 inserted, 3 deleted, 0 unchanged; the model changed"
+    menu.sql("insert into public.menu values (1, 'broth', 4)")
+    assert menu.build()["menu"] == "1 inserted, 0 deleted, 3 unchanged; new in till.menu"
+    menu.model("menu", MENU)
+    assert "1 row(s) with a repeated key (id)" in menu.failure()
+    menu.sql("delete from public.menu where name = 'broth'")
+    assert menu.build()["menu"] == "3 inserted, 4 deleted, 0 unchanged; the model changed"
+    unique = "select pg_get_indexdef(indexrelid) from pg_index where indrelid = 'marts.menu'::regclass and indisunique"
+    assert [definition.split("btree ")[1] for (definition,) in menu.sql(unique)] == ["(id)"]
+
+
+def test_an_index_on_an_expression_is_left_alone(menu: Any) -> None:
+    menu.sql("create index lower_name on marts.menu (lower(name))")
+    menu.sql("create unique index constrained on marts.menu (id) where price > 0")
+    menu.build("--full-refresh")
+    assert menu.sql("select to_regclass('marts.lower_name') is not null, to_regclass('marts.constrained') is not null") == [
+        (True, True)
+    ]  # fmt: skip
+
+
+def test_names_that_sql_has_itself_are_names_of_columns(project: Any) -> None:
+    project.sql('create table public.line ("order" int, "Net" numeric, "select" text)')
+    project.sql("""insert into public.line values (1, 5, 'a'), (1, 6, 'b'), (2, 7, 'a')""")
+    project.source("till", "line")
+    config = "{{ config(materialized='changed_facets', unique_key=['order', 'select'], facet=['order']) }}"
+    project.model(
+        "line", config + """ select "order", "select", "Net", 1 as operation from {{ source('till', 'line') }}"""
+    )
+    project.watch()
+    assert project.build()["line"] == "3 inserted, 0 deleted, 0 unchanged; first build"
+    project.sql("""update public.line set "Net" = 8 where "select" = 'b'""")
+    assert project.build()["line"] == "1 inserted, 1 deleted, 1 unchanged; 1 facet; new in till.line"
+    assert project.sql('select "Net" from marts.line order by "order", "select"') == [(5,), (8,), (7,)]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            "unique_key='dish'",
+            "its unique_key (dish) names dish, which its SELECT does not give. It gives id, name, price.",
+        ),
+        ("unique_key='id', facet=['id', 'sort']", "its facet (id, sort) names sort, which its SELECT does not give"),
+        ("unique_key='id', facet=['id', 'price']", "1 row(s) with a null in the facet (id, price), such as (2)"),
+    ],
+)
+def test_a_key_or_facet_that_rows_have_not_is_told_before_anything_is_built(menu: Any, config: str, said: str) -> None:
+    menu.model("card", f"{{{{ config(materialized='changed_facets', {config}) }}}} select id, name, price"
+                       " from {{ source('till', 'menu') }}")  # fmt: skip
+    assert said in menu.failure("--select", "card")
+    assert menu.sql("select to_regclass('marts.card')") == [(None,)]
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
@@ -173,6 +235,28 @@ def test_contract_gives_types_and_refuses_what_breaks_it(menu: Any) -> None:
     assert "contract" in menu.failure()
 
 
+def test_a_table_has_the_not_nulls_and_checks_of_todays_contract(menu: Any) -> None:
+    strict = [
+        {"name": "id", "data_type": "integer", "constraints": [{"type": "not_null"}]},
+        {"name": "name", "data_type": "text", "constraints": [{"type": "check", "expression": "name <> 'poison'"}]},
+        {"name": "price", "data_type": "numeric", "constraints": [{"type": "not_null"}]},
+    ]
+    loose = [{"name": column["name"], "data_type": column["data_type"]} for column in strict]
+    menu.sql("update public.menu set price = 3 where id = 2")
+    menu.model("menu", MENU, config={"contract": {"enforced": True}}, columns=strict)
+    menu.build()
+    for refused in ("update marts.menu set price = null", "update marts.menu set name = 'poison'"):
+        with pytest.raises(psycopg2.errors.IntegrityError):
+            menu.sql(refused)  # those that came with the contract hold for rows that nobody builds, too
+    menu.sql("alter table marts.menu add constraint ours check (price < 1000)")
+    menu.sql("update public.menu set price = null, name = 'poison' where id = 2")
+    menu.model("menu", MENU, config={"contract": {"enforced": True}}, columns=loose)
+    assert menu.build()["menu"] == "1 inserted, 1 deleted, 2 unchanged; the model changed"
+    assert menu.sql("select name, price from marts.menu where id = 2") == [("poison", None)]
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        menu.sql("update marts.menu set price = 2000")
+
+
 def test_a_view_of_the_same_name_becomes_a_table(project: Any) -> None:
     project.sql("create view marts.one as select 1 as id")
     project.model("one", "{{ config(materialized='changed_facets', unique_key='id') }} select 2 as id")
@@ -199,8 +283,8 @@ def test_scope_limits_what_is_compared_and_deleted(menu: Any) -> None:
     menu.dbt("run-operation", "apply_part")
     assert menu.sql("select id, name from marts.menu order by 1") == [(1, "broth"), (3, "tea")]
     assert menu.sql("select i, d from public.counts") == [(1, 2)]
-    assert menu.sql("select operation, id, name from public.difference order by 1, 2") == [
-        ("D", 1, "soup"), ("D", 2, "stew"), ("I", 1, "broth"),
+    assert menu.sql('select "old row" is not null, id, name from public.difference order by 1 desc, 2') == [
+        (True, 1, "soup"), (True, 2, "stew"), (False, 1, "broth"),
     ]  # fmt: skip
 
 

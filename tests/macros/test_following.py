@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 import pytest
+import yaml
 
-from tests.macros.lines import DAY, NOTHING, ONE, is_right, rows
+from sharding.model import postgres_url
+from tests.macros.lines import DAY, LINE, NOTHING, ONE, is_right, rows
+from tests.waiting import until
 
 
 def test_without_news_nothing_is_done(till: Any) -> None:
@@ -65,6 +71,125 @@ def test_a_transaction_open_across_a_build_is_seen_by_the_next(till: Any) -> Non
         assert till.build()["sum_day"] == NOTHING
         cursor.execute("commit")
     assert till.build()["sum_day"] == ONE and is_right(till)
+
+
+WAITING = "select pid from pg_stat_activity where wait_event = 'advisory' and query ilike %s"
+
+
+@contextmanager
+def meanwhile(till: Any, held: str, at: str, *statements: str) -> Iterator[None]:
+    """Statements that commit while a build waits for the advisory lock `held` in a query like `at`."""
+    failed: list[BaseException] = []
+
+    def interfere() -> None:
+        try:
+            until(lambda: till.sql(WAITING, f"%{at}%"), why="the build never came there")
+            for statement in statements:
+                cursor.execute(statement)
+            cursor.execute("commit")
+        except BaseException as error:  # noqa: BLE001  told in the test's own thread
+            failed.append(error)
+        finally:
+            cursor.execute("rollback")  # a build that waits in vain would wait for ever
+
+    with till.connect() as other, other.cursor() as cursor:
+        cursor.execute("begin")
+        cursor.execute(f"select pg_advisory_xact_lock({held})")
+        thread = threading.Thread(target=interfere)
+        thread.start()
+        yield
+        thread.join()
+    assert not failed, failed
+
+
+def test_what_commits_while_it_is_read_is_read_too(till: Any) -> None:
+    """A facet would be half old; and where what commits has no facet, no facets say what to read, so it is read whole."""
+    gate = "cross join (select pg_advisory_xact_lock_shared(7)::text as held) as gate where held is not null"
+    till.model("fct_line", LINE + gate)
+    till.build()
+    till.sql("update public.line set net = 11 where id = 1")
+    with meanwhile(till, "7", "fct_line__result", "update public.line set net = 12 where id = 4"):
+        said = till.build("--select", "fct_line")["fct_line"]
+    assert said == "2 inserted, 2 deleted, 4 unchanged; 2 facets; new in till.line"
+    till.sql("update public.line set net = 13 where id = 1")
+    there = "insert into public.line values (77, 1, null, 5)"
+    with meanwhile(till, "7", "fct_line__result", there, "delete from public.line where id = 77"):
+        said = till.build("--select", "fct_line")["fct_line"]
+    assert said == "1 inserted, 1 deleted, 23 unchanged; rows without a facet were put right"
+    till.build()
+    assert is_right(till)
+
+
+def test_two_that_miss_the_same_index_make_it_once(till: Any) -> None:
+    till.model("sum_site", DAY.replace("'day'", "'region'").replace("site, day", "site, region"))
+    till.model("fct_line", LINE.replace("day, net", "day, 'n' || site as region, net"))
+    index = "create index fct_line_site_region_idx on marts.fct_line (site, region)"
+    with meanwhile(till, "hashtextextended('marts.fct_line', 19451)", "19451", index):
+        till.build()
+    covering = "select count(*) from pg_indexes where tablename = 'fct_line' and indexdef like '%%(site, region)'"
+    assert till.sql(covering) == [(1,)]
+
+
+def test_a_loader_needs_no_right_on_feeds(till: Any) -> None:
+    till.sql("""
+        create role till_loader login password 'till_loader' role current_user;
+        grant connect on database macros to till_loader;
+        grant select, insert, update, delete, truncate on public.line to till_loader
+    """)
+    at = till.shard
+    try:
+        url = postgres_url("till_loader", "till_loader", at.host, at.port, at.database)
+        with psycopg2.connect(url) as loader, loader.cursor() as cursor:
+            cursor.execute("update public.line set net = 11 where id = 1")
+        loader.close()
+        assert till.build()["sum_day"] == ONE and is_right(till)
+    finally:
+        till.sql("drop owned by till_loader; drop role till_loader")
+
+
+def test_a_source_that_nobody_declares_any_more_can_be_written(till: Any) -> None:
+    for name in ("fct_line", "sum_day"):
+        (till.folder / f"models/{name}.sql").unlink()
+        (till.folder / f"models/{name}.yml").unlink()
+    till.model("dim_site", SITE)
+    till.source("till", "site")
+    till.sql("create table public.kept (n int); insert into meta.feed values ('kept', 'public.kept')")
+    till.build()
+    till.sql("insert into public.line values (99, 1, '2025-03-01', 5)")
+    assert till.sql("select to_regclass('meta.feed__till__line')") == [(None,)]
+    assert till.sql("select to_regclass('public.kept') is not null") == [(True,)], "somebody else keeps it"
+
+
+def test_a_feed_learns_a_column_without_losing_what_came_before(till: Any) -> None:
+    """The model is built before the source is watched for the column by which it follows it."""
+    till.sql("alter table public.site add column city text")
+    till.model("sum_city", """
+        {{ config(materialized='changed_facets', unique_key=['site'], facet=['site'],
+            facet_from={'till.site': 'select site from changed where city is not null'}) }}
+        select site, city from {{ source('till', 'site') }}
+    """)  # fmt: skip
+    till.watch()
+    till.sql("alter table meta.feed__till__site drop column city")  # as if it had never been asked for
+    till.build()
+    till.sql("drop trigger publish_site_update on public.site")
+    till.sql("""update public.site set city = 'Lviv' where site = 1;
+                insert into meta.feed__till__site (site) values (1)""")  # what a trigger of then published
+    till.sql("""create trigger publish_site_update after update on public.site
+                for each statement execute function meta.feed__till__site_publish()""")
+    till.watch()
+    till.build()
+    assert till.sql("select city from marts.sum_city where site = 1") == [("Lviv",)]
+
+
+def test_a_facet_of_another_type_is_published_as_it_is_now(till: Any) -> None:
+    till.sql("alter table public.line alter column site type text")
+    till.watch()
+    said = till.build()
+    assert said["fct_line"] == "0 inserted, 0 deleted, 24 unchanged; built anew: till.line"
+    assert said["sum_day"] == "0 inserted, 0 deleted, 8 unchanged; built anew: fct_line"
+    till.sql("update public.line set site = 'corner' where id = 1")
+    assert till.build()["sum_day"] == "2 inserted, 1 deleted, 0 unchanged; 2 facets; new in fct_line"
+    assert is_right(till)
 
 
 def test_a_null_in_the_facet_is_named(till: Any) -> None:
@@ -186,18 +311,53 @@ def changed_view(till: Any) -> None:
 
 
 def changed_facet(till: Any) -> None:
-    till.model("sum_day", SUM_BEHIND_VIEW.replace("facet=['site', 'day']", "facet=['day', 'site']"))
+    till.model("sum_day", SUM_BEHIND_VIEW.replace("facet=['site', 'day']", "facet=['day']"))
 
 
-SUM_BEHIND_VIEW = DAY.replace("ref('fct_line')", "ref('int_line')").replace("sum(net)", "{{ net_of_line() }}")
+def changed_variable(till: Any) -> None:
+    set_variable(till, "0.00")
 
 
-@pytest.mark.parametrize("change", [changed_sql, changed_macro, changed_view, changed_facet])
-def test_what_decides_a_model_makes_it_anew_and_no_other(till: Any, change: Callable[[Any], None]) -> None:
+def changed_package(till: Any) -> None:
+    write_package(till, "( net )")
+
+
+def set_variable(till: Any, value: str) -> None:
+    path = till.folder / "dbt_project.yml"
+    project = yaml.safe_load(path.read_text()) | {"vars": {"added": value}}
+    path.write_text(yaml.safe_dump(project))
+
+
+def write_package(till: Any, sql: str) -> None:
+    """A package of macros, as `dbt deps` would install it."""
+    folder = till.folder / "dbt_packages/rounding"
+    (folder / "macros").mkdir(parents=True, exist_ok=True)
+    (folder / "dbt_project.yml").write_text("name: rounding\nversion: 1.0.0\nconfig-version: 2\n")
+    (folder / "macros/rounded.sql").write_text(f"{{% macro rounded() %}}{sql}{{% endmacro %}}")
+
+
+SUM_BEHIND_VIEW = (
+    DAY.replace("ref('fct_line')", "ref('int_line')")
+    .replace("sum(net)", "{{ net_of_line() }}")
+    .replace("count(*)", "count({{ rounding.rounded() }} + {{ var('added') }})")
+)
+
+
+def behind_a_view(till: Any) -> None:
+    """The sums by way of a view, a macro, a variable and a package's macro."""
+    set_variable(till, "0")
+    write_package(till, "net")
     till.macro("net_of_line", "sum(net)")
     till.model("int_line", "{{ config(materialized='view') }} select * from {{ ref('fct_line') }}")
     till.model("sum_day", SUM_BEHIND_VIEW)
     till.build()
+
+
+@pytest.mark.parametrize(
+    "change", [changed_sql, changed_macro, changed_view, changed_facet, changed_variable, changed_package]
+)
+def test_what_decides_a_model_makes_it_anew_and_no_other(till: Any, change: Callable[[Any], None]) -> None:
+    behind_a_view(till)
     assert till.build()["sum_day"] == NOTHING
     change(till)
     said = till.build()
@@ -207,10 +367,7 @@ def test_what_decides_a_model_makes_it_anew_and_no_other(till: Any, change: Call
 
 
 def test_a_view_between_passes_the_facets_on(till: Any) -> None:
-    till.macro("net_of_line", "sum(net)")
-    till.model("int_line", "{{ config(materialized='view') }} select * from {{ ref('fct_line') }}")
-    till.model("sum_day", SUM_BEHIND_VIEW)
-    till.build()
+    behind_a_view(till)
     till.sql("update public.line set net = 11 where id = 1")
     assert till.build()["sum_day"] == ONE and is_right(till)
 

@@ -20,7 +20,6 @@ def change(project: Any) -> None:
     ("loss", "reason"),
     [
         ("delete from meta.mark where model = 'sum_day'", "no mark"),
-        ("update meta.mark set cluster = 1 where model = 'sum_day'", "restored on another cluster"),
         ("update meta.feed set epoch = gen_random_uuid() where feed = 'fct_line'", "built anew: fct_line"),
         (
             "update meta.feed set pruned_to = pg_current_xact_id() where feed = 'fct_line'",
@@ -41,6 +40,23 @@ def test_without_a_valid_mark_a_model_is_computed_whole(till: Any, loss: str, re
     assert till.build()["sum_day"] == NOTHING
     change(till)
     assert till.build()["sum_day"] == ONE and is_right(till)
+
+
+def test_on_another_cluster_everything_is_computed_whole_and_then_followed_again(till: Any) -> None:
+    """Where numbers of transactions are lower than those that were restored, too."""
+    change(till)
+    till.build("--select", "fct_line")
+    far = "'9000000000000000000'::xid8"
+    till.sql(f"update meta.feed__fct_line set xid = {far}; update meta.feed set pruned_to = {far}")
+    till.sql(f"update meta.mark set cluster = 1, tested = '9000000000000000000:9000000000000000000:'")
+    said = till.build()
+    assert {name: text.split("; ")[-1] for name, text in said.items()} == dict.fromkeys(
+        ("fct_line", "sum_day"), "restored on another cluster"
+    )
+    assert is_right(till) and till.sql("select count(tested) from meta.mark") == [(0,)]
+    assert till.build() == {"fct_line": NOTHING, "sum_day": NOTHING}
+    change(till)
+    assert till.build()["sum_day"] == ONE and is_right(till) and waiting(till) == 0
 
 
 def test_a_full_refresh_asks_every_model_and_changes_what_differs(till: Any) -> None:
@@ -212,6 +228,19 @@ def test_entries_stay_until_the_tests_have_seen_them(tested: Any) -> None:
     tested.test()
     tested.build()
     assert waiting(tested) == 0
+
+
+def test_a_test_that_never_passes_lets_no_feed_grow(tested: Any) -> None:
+    limit = ("--vars", "{changed_facets_lag_entries: 2}")
+    tested.sql("insert into public.line values (901, 2, '2025-03-04', null)")
+    for number in range(3):
+        tested.sql(f"update public.line set net = {number} where id = 1 + {number} * 3")  # each in a facet of its own
+        tested.build(*limit)
+        with pytest.raises(AssertionError):
+            tested.test(*limit)
+    assert passed_to(tested) == "None" and waiting(tested) == 0
+    with pytest.raises(AssertionError, match="Got 1 result"):
+        tested.test()
 
 
 def test_a_table_made_anew_is_tested_whole(tested: Any) -> None:
