@@ -20,7 +20,6 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from ingestion.clock import real_time
-from orchestration.catalog import tidy_catalog
 from orchestration.mark import Look, code_fingerprint, look, set_day, set_mark, tell_read_through, tick
 from orchestration.results import GOOD, BuildResult, Job, Target
 from orchestration.workers import Progress, Workers
@@ -209,7 +208,6 @@ def close_shard(
         asked = (seen.whole or seen.new_day) and not choice.partial and result.error is None
         if asked and all(n.status in GOOD for n in result.python):
             set_day(conn, target.schema, now)
-        tidy_catalog(conn)
         release(conn)
     except psycopg2.Error as error:
         return ShardBuild(target.name, "failed", _one_line(error), result, wall)

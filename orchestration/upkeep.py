@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
 
 from ingestion import index, retention, uploads
@@ -16,10 +18,13 @@ from ingestion.errors import LarderError as IngestionError
 from ingestion.load import connect
 from ingestion.retention import Spare
 from orchestration.cycle import Installation
+from orchestration.transform import connect as connect_builder
+from orchestration.transform import target_of
 from sharding.catalogue import Catalogue
 from sharding.errors import LarderError
 from sharding.model import LOADER, Shard
 from sharding.moving import capture, copying
+from sharding.moving.layout import relation
 from sharding.query import read_only
 from sharding.upkeep import quiet, work
 from sharding.upkeep.facts import look
@@ -30,6 +35,9 @@ Say = Callable[[str], None]
 KEEP_RUNS = timedelta(days=180)
 KEEP_EMPTY = timedelta(days=30)
 """How long the extraction log keeps windows that gave nothing: with ten minutes a stream they are most of it."""
+KEEP_CHANGES = timedelta(days=400)
+"""How long it is kept what each build of a model changed, ten million rows a year of a busy shard: as far back as a
+number is compared, which is where `explain` and `debug` look for who changed it."""
 
 
 @dataclass
@@ -39,6 +47,7 @@ class Upkeep:
     shard: str
     swept: int = 0
     settings: int = 0
+    forgotten: int = 0
     done: list[work.Done] = field(default_factory=list)
     orphans: dict[str, int] = field(default_factory=dict)
 
@@ -62,13 +71,16 @@ def maintain(
             done.swept = sweep_landing(conn, shard.schema("raw"))
         with closing(copying.connect(shard)) as conn:
             being_read = capture.sweep(conn, shard)
+        with closing(connect_builder(target_of(shard))) as conn:
+            done.forgotten = forget_changes(conn, shard)
         done.settings = work.arrange_storage(shard)
         todo = work.tasks(look(shard), freeze_all=freeze)
         done.done = list(work.run(shard, todo, within, say))
         done.orphans = orphans(shard)
         remember(at.catalogue, shard.name, quiet_time(at, shard))
         detail |= {"tables": len(done.done), "not done": len(done.failed), "landing tables emptied": done.swept,
-                   "orphaned rows": sum(done.orphans.values()), "tables with move triggers": being_read}  # fmt: skip
+                   "changes forgotten": done.forgotten, "orphaned rows": sum(done.orphans.values()),
+                   "tables with move triggers": being_read}  # fmt: skip
         if done.orphans:
             table, rows = next(iter(done.orphans.items()))
             raise LarderError(
@@ -76,6 +88,19 @@ def maintain(
                 f"larder reconcile; larder verify --shard {shard.name}",
             )  # fmt: skip
     return done
+
+
+def forget_changes(conn: Connection, shard: Shard) -> int:
+    """Delete what builds of models changed long ago (KEEP_CHANGES); returns how many entries."""
+    with conn, conn.cursor() as cursor:
+        cursor.execute("select to_regclass(%s) is not null", (f"{shard.schema('meta')}.model_change",))
+        if cursor.fetchone() == (False,):
+            return 0  # nothing was ever built here
+        cursor.execute(
+            sql.SQL("delete from {} where run_at < now() - %s").format(relation(shard, "meta.model_change")),
+            (KEEP_CHANGES,),
+        )
+        return cursor.rowcount
 
 
 def orphans(shard: Shard) -> dict[str, int]:

@@ -12,7 +12,7 @@ from tests.facets.rounds import HAND, Different, Rounds
 LATE = {"late_commit": 1}  # transactions that are open while a cycle runs
 ANY = {"plain": 2, "partial": 1}
 
-# name → texts of the macros by file, with what stands there instead, and the kinds of rounds that show it
+# name → texts of the macros by file, with what stands there instead; and the kinds of rounds that show it
 UNSEEN = "xid >= pg_snapshot_xmin('{{ since }}') and not pg_visible_in_snapshot(xid, '{{ since }}')"
 MUTANTS: dict[str, tuple[list[tuple[str, str, str]], dict[str, int]]] = {
     # A row that leaves a facet touches the old facet too.
@@ -24,8 +24,8 @@ MUTANTS: dict[str, tuple[list[tuple[str, str, str]], dict[str, int]]] = {
     ),
     "sources publish new keys only": (
         [("watch_sources.sql",
-          "(select {{ list }}, old_rows::text from old_rows except all select {{ list }}, new_rows::text from new_rows)\n"
-          "        union all\n",
+          "(select {{ list }}, old_rows::text from old_rows"
+          " except all select {{ list }}, new_rows::text from new_rows)\n        union all\n",
           "")],
         ANY,
     ),

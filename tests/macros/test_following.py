@@ -103,7 +103,7 @@ def meanwhile(till: Any, held: str, at: str, *statements: str) -> Iterator[None]
 
 
 def test_what_commits_while_it_is_read_is_read_too(till: Any) -> None:
-    """A facet would be half old; and where what commits has no facet, no facets say what to read, so it is read whole."""
+    """A facet would be half old; and where what commits has no facet, no facets say what to read: it is read whole."""
     gate = "cross join (select pg_advisory_xact_lock_shared(7)::text as held) as gate where held is not null"
     till.model("fct_line", LINE + gate)
     till.build()

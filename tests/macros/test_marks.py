@@ -48,7 +48,7 @@ def test_on_another_cluster_everything_is_computed_whole_and_then_followed_again
     till.build("--select", "fct_line")
     far = "'9000000000000000000'::xid8"
     till.sql(f"update meta.feed__fct_line set xid = {far}; update meta.feed set pruned_to = {far}")
-    till.sql(f"update meta.mark set cluster = 1, tested = '9000000000000000000:9000000000000000000:'")
+    till.sql("update meta.mark set cluster = 1, tested = '9000000000000000000:9000000000000000000:'")
     said = till.build()
     assert {name: text.split("; ")[-1] for name, text in said.items()} == dict.fromkeys(
         ("fct_line", "sum_day"), "restored on another cluster"

@@ -213,6 +213,19 @@ def test_triggers_that_a_move_had_to_leave_go_in_a_quiet_hour(shop: Shop) -> Non
     assert shop.rows(0, query) == []
 
 
+def test_what_builds_changed_is_kept_for_as_long_as_numbers_are_compared(shop: Shop) -> None:
+    at = shop.installation
+    assert maintain(at, shop.shards[0], 30).forgotten == 0, "nothing was built there yet"
+    shop.sell("cafe", "a", "3.10")
+    assert not run_cycle(at).failures
+    age = "update {meta}.model_change set run_at = run_at - interval '%s days' where model = '%s'"
+    shop.rows(0, age % (401, "fct_sale"))
+    shop.rows(0, age % (399, "sum_sales_day"))
+    assert maintain(at, shop.shards[0], 30).forgotten == 1
+    left = {model for (model,) in shop.rows(0, "select model from {meta}.model_change")}
+    assert "sum_sales_day" in left and "fct_sale" not in left
+
+
 def test_the_control_database_s_log_is_thinned_out(shop: Shop) -> None:
     at = shop.installation
     run_cycle(at, LOADED)
