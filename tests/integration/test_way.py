@@ -345,6 +345,10 @@ def test_what_is_decided_of_the_past_moves_what_it_touches_and_no_model_misses_i
     assert (date(2024, 3, 24),) in days, "of this business; others of the shard have decided nothing"
     weeks = world.rows("pizza_place", compared.format("week_begins_on_before", "week", "week_begins_on = '2024-03-25'"))
     assert (date(2024, 3, 18),) in weeks
+    months = "first_date_before, last_date_before", "month", "month_start = '2024-03-01'"
+    for business, last in (("jaffle_shop", date(2024, 3, 24)), ("pizza_place", date(2024, 3, 24))):
+        rows = world.rows(business, compared.format(*months))
+        assert (date(2023, 3, 3), last) in rows, "a month's days are compared by day and by week"
     reconciled(world)
 
 

@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_sales_like_for_like_month'), 'location_id') }}
