@@ -188,8 +188,9 @@ def _table(attempt: int, rows: Sequence[Row]) -> pa.Table:
 
 def _run_package(dsn: str, taken: Slot, tables: Iterator[pa.Table]) -> None:
     import dlt  # 0.9 CPU-s, and only a load needs it
-    from dlt.destinations import postgres
     from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+    from ingestion.landing_postgres import LandingPostgres
 
     for key, value in _DLT_SETTINGS.items():
         dlt.config[key] = value
@@ -200,7 +201,7 @@ def _run_package(dsn: str, taken: Slot, tables: Iterator[pa.Table]) -> None:
         pipeline = dlt.pipeline(
             f"landing_{uuid.uuid4().hex[:12]}",
             pipelines_dir=str(folder),
-            destination=postgres(credentials=credentials, create_indexes=False),
+            destination=LandingPostgres(credentials=credentials, create_indexes=False),
             dataset_name=taken.schema,
         )
         resource = dlt.resource(tables, name="landing", write_disposition="append")
