@@ -44,14 +44,18 @@ class DbtProject:
         self.parse_seconds = 0.0
         self._manifest: Any = None
 
-    def parse(self) -> None:
-        """Parse, or take over what another process parsed (dbt's partial parse: 0.1 s). Raises what dbt raised."""
+    def parse(self, write_json: bool = False) -> None:
+        """Parse, or take over what another process parsed (dbt's partial parse: 0.1 s). Raises what dbt raised.
+
+        `write_json`: dbt's manifest.json too, which takes longer than the rest and is for Dagster alone.
+        """
         started = time.process_time()
         target_path = self.work_dir / "parse"
         target_path.mkdir(parents=True, exist_ok=True)
         with (target_path / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            outcome = self._invoke(PARSE_TARGET, ["parse", "--target-path", str(target_path)])
+            written = "--write-json" if write_json else "--no-write-json"
+            outcome = self._invoke(PARSE_TARGET, ["parse", written, "--target-path", str(target_path)])
         if outcome.exception is not None:
             raise outcome.exception
         self._manifest = outcome.result
@@ -205,4 +209,4 @@ def _listener(shard: str, progress: Progress) -> Callable[[Any], None]:
 
 
 if __name__ == "__main__":
-    DbtProject(Path(sys.argv[1]), Path(sys.argv[2])).parse()
+    DbtProject(Path(sys.argv[1]), Path(sys.argv[2])).parse(write_json=True)
