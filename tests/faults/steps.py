@@ -7,7 +7,6 @@ has to name the steps: a run that nobody disturbs counts them, and a test goes t
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -116,8 +115,3 @@ class At:
             due = len(self.seen) == self._nth
         if due:
             self._act()
-
-
-def die() -> None:
-    """End this process as kill -9 does."""
-    os.kill(os.getpid(), signal.SIGKILL)

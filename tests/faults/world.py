@@ -7,13 +7,11 @@ be killed.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import shutil
 import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ import pytest
 from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 
-from ingestion import http, index
+from ingestion import index
 from ingestion.extract import Options, extract_source
 from orchestration.dbt_worker import DbtProject
 from orchestration.mark import code_fingerprint
@@ -41,9 +39,10 @@ from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.settings import Settings, get_settings
+from tests.aside import aside, die
 from tests.conftest import Server
 from tests.faults.record import compared
-from tests.faults.steps import At, die, watch
+from tests.faults.steps import At, watch
 from tests.orchestration.shop import Shop, open_shop, write_project
 from tests.waiting import until
 
@@ -149,6 +148,8 @@ class World:
     prices: dict[str, dict[str, Decimal]] = field(default_factory=lambda: {"cafe": {}, "diner": {}})
     day: str = "2025-03-10"
     patience: float = 5.0
+    said: str = field(default="", init=False)
+    """What the last forked process failed of."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -225,26 +226,9 @@ class World:
 
     def aside(self, work: Callable[[], Any], business: str = "cafe") -> int:
         """Do something in a forked process: its exit code; 1 for an error, which is in `self.said`."""
-        said = self.folder / "said.txt"
-        gc.freeze()  # what is here already is not copied by a collection in the child
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                http._pool.clear()  # connections that the parent uses too
-                work()
-                code = 0
-            except BaseException:  # noqa: BLE001  the parent is to read it
-                said.write_text(traceback.format_exc())
-            finally:
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status)
-
-    @property
-    def said(self) -> str:
-        """What the last failing forked process said."""
-        return (self.folder / "said.txt").read_text()
+        ended = aside(work)
+        self.said = ended.said
+        return ended.code
 
     def disturbed(self, nth: int, act: Callable[[], None], work: Callable[[], Any] | None = None) -> int:
         """Do a cycle in a forked process, which does something else before its n-th step; its exit code."""

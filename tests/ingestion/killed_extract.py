@@ -1,18 +1,11 @@
-"""Run by test_kill: an extract that is killed at one of its steps. Arguments: a JSON object."""
+"""The steps of an extract at which a forked process is killed."""
 
-import json
-import os
-import signal
-import sys
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from ingestion import draft, index
-from ingestion.blocks import BlockStore, BlockWriter
-from ingestion.extract import Options, extract_source
-from ingestion.source import SourceRef
-from ingestion.spec import IntegrationSpec
+from ingestion.blocks import BlockWriter
+from tests.aside import die
 
 STEPS: dict[str, tuple[Any, str, bool]] = {
     "before the intent": (draft, "declare_intent", False),
@@ -27,7 +20,7 @@ STEPS: dict[str, tuple[Any, str, bool]] = {
 
 
 def kill_at(step: str, occurrence: int) -> None:
-    """Let the process die, as by kill -9, when it comes to the step for the given time."""
+    """Let this process die, as by kill -9, when it comes to the step for the given time."""
     owner, name, after = STEPS[step]
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
@@ -37,21 +30,7 @@ def kill_at(step: str, occurrence: int) -> None:
         calls += 1
         result = original(*args, **kwargs) if after or calls < occurrence else None
         if calls == occurrence:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return result
 
     setattr(owner, name, dying)
-
-
-if __name__ == "__main__":
-    job = json.loads(sys.argv[1])
-    kill_at(job["step"], job["occurrence"])
-    now = datetime.fromisoformat(job["now"])
-    extract_source(
-        SourceRef(**job["source"]),
-        IntegrationSpec.model_validate_json(job["spec"]),
-        BlockStore(job["store"]),
-        job["dsn"],
-        lambda: now,
-        Options(max_records=3),
-    )

@@ -1,19 +1,13 @@
 """An extract killed at any step leaves nothing or a whole block; the next neither loses nor repeats a record."""
 
-import json
-import signal
-import subprocess
-import sys
-from dataclasses import asdict
-from pathlib import Path
-
 import pytest
 from pytest_httpserver import HTTPServer
 
 from ingestion.blocks import MANIFEST_SUFFIX
+from tests.aside import killed
 from tests.faults.record import Figure
 from tests.ingestion.conftest import ITEMS, SALES, Shop, make_spec
-from tests.ingestion.killed_extract import STEPS
+from tests.ingestion.killed_extract import STEPS, kill_at
 from tests.ingestion.test_extract import Till, ids
 
 SALES_THEN_ITEMS = make_spec(SALES, ITEMS)
@@ -28,23 +22,12 @@ def test_killed_extract(shop: Shop, vendor: HTTPServer, step: str, occurrence: i
         till.sell(f"a{number}", 600 - number // 2)
     vendor.expect_request("/items").respond_with_json({"data": [{"id": "item"}]})
     source = shop.source(base_url=vendor.url_for(""))
-    job = {
-        "step": step,
-        "occurrence": occurrence,
-        "source": asdict(source),
-        "spec": SALES_THEN_ITEMS.model_dump_json(exclude_none=True),
-        "store": shop.store.url,
-        "dsn": shop.dsn,
-        "now": shop.now.isoformat(),
-    }
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.ingestion.killed_extract", json.dumps(job)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    def extract() -> None:
+        kill_at(step, occurrence)
+        shop.extract(source, SALES_THEN_ITEMS, max_records=3)
+
+    assert killed(extract)
     figure("kills", 1)
 
     for manifest in shop.store.manifests():  # whatever is committed is whole

@@ -1,21 +1,22 @@
 """kill -9 at any point of a load, then another load: the same rows as a load that nobody disturbed."""
 
-import json
-import signal
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import dlt  # noqa: F401  # once, and not in each forked process: it is not what their time is for
 import pytest
 
+from ingestion import load
 from ingestion.blocks import Manifest, Window
 from ingestion.outcome import LoadResult
+from ingestion.publish import _Work
 from sharding.ids import make_id
 from sharding.model import Shard
+from tests.aside import die, killed
 from tests.faults.record import Figure
-from tests.ingestion.killed_load import STEPS
 from tests.ingestion.raw_model import Depot, Line, Sample, depot, expected
 
 BUSINESSES = (7, 8)
@@ -30,6 +31,17 @@ SAMPLES = (
         Window(complete=True),
     ),
 )
+STEPS: dict[str, tuple[Any, str, bool]] = {
+    "before landing": (load, "land", False),
+    "after landing": (load, "land", True),
+    "the gate is open": (_Work, "prepare", True),
+    "rows are compared": (_Work, "compare_with_heads", True),
+    "versions are written": (_Work, "write_versions", True),
+    "heads are moved": (_Work, "move_heads", True),
+    "before the ledger": (_Work, "ledger", False),
+    "before the commit": (_Work, "ledger", True),
+    "a business is published": (load, "publish", True),
+}
 
 
 def written(raw: Depot) -> dict[int, list[tuple[Sample, Manifest]]]:
@@ -66,19 +78,28 @@ def check(raw: Depot, blocks: dict[int, list[tuple[Sample, Manifest]]]) -> None:
     ) == [(0,)]
 
 
-def killed(raw: Depot, manifests: list[Manifest], step: str | None, seconds: float = 0) -> None:
-    """Load in a process that is killed."""
-    job = {
-        "step": step,
-        "seconds": seconds,
-        "dsn": raw.shard.dsn,
-        "schemas": raw.shard.schemas,
-        "store": raw.store.url,
-        "manifests": [manifest.model_dump_json() for manifest in manifests],
-    }
-    command = [sys.executable, "-m", "tests.ingestion.killed_load", json.dumps(job)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+def die_at(step: str) -> None:
+    """Let this process die, as by kill -9, when it comes to the step."""
+    owner, name, after = STEPS[step]
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def dying(*args: Any, **kwargs: Any) -> None:
+        if after:
+            original(*args, **kwargs)
+        die()
+
+    setattr(owner, name, dying)
+
+
+def load_killed(raw: Depot, manifests: list[Manifest], begin: Callable[[], object]) -> None:
+    """Load in a process that is killed, by what `begin` arranges or else at its end."""
+
+    def work() -> None:
+        begin()
+        raw.load(*manifests)
+        die()
+
+    assert killed(work)
 
 
 @pytest.mark.fault(1)
@@ -87,7 +108,7 @@ def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)
     manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
-    killed(raw, manifests, step)
+    load_killed(raw, manifests, lambda: die_at(step))
     whole = raw.run("select count(*) from {raw}.loaded_blocks group by source_id")
     assert all(count == (4,) for count in whole), "a business is published whole or not at all"
     assert len(whole) == (step == "a business is published")
@@ -98,11 +119,16 @@ def test_killed_at_a_step(make_shard: Callable[..., Shard], tmp_path: Path, step
 
 @pytest.mark.fault(1)
 def test_killed_at_any_time(make_shard: Callable[..., Shard], tmp_path: Path, figure: Figure) -> None:
+    undisturbed = depot(make_shard, tmp_path / "undisturbed")
+    theirs = [manifest for of_one in written(undisturbed).values() for _, manifest in of_one]
+    began = time.monotonic()
+    assert not killed(lambda: undisturbed.load(*theirs))
+    whole = time.monotonic() - began
     raw = depot(make_shard, tmp_path)
     blocks = written(raw)
     manifests = [manifest for business in BUSINESSES for _, manifest in blocks[business]]
-    for seconds in (0.02, 0.1, 0.2, 0.35, 0.5, 0.8):
-        killed(raw, manifests, None, seconds)
+    for part in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):
+        load_killed(raw, manifests, threading.Timer(part * whole, die).start)
         figure("kills", 1)
         assert all(count == (4,) for count in raw.run("select count(*) from {raw}.loaded_blocks group by source_id"))
     assert not raw.load(*manifests).failures

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
@@ -20,6 +17,7 @@ from sharding.access.tenants import grant_access
 from sharding.credentials import write_secret
 from sharding.errors import LarderError
 from sharding.settings import Settings
+from tests.aside import die, killed
 from tests.orchestration.shop import Shop
 
 SECRET = "nobody-may-read-this"
@@ -122,9 +120,12 @@ def test_a_killed_erasure_is_gone_on_with(shop: Shop, eraser: Eraser, settings: 
     cafe = catalogue.business("cafe").id
     assert not run_cycle(shop.installation, Scope(steps=("extract", "load"))).failures  # no models, nothing to build
     assert naming(shop, SECRET)
-    command = [sys.executable, "-m", "tests.orchestration.killed_erase", "cafe", point]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+    def reached(where: str) -> None:
+        if where == point:
+            die()
+
+    assert killed(lambda: Eraser(shop.installation, settings, reached=reached).erase("cafe"))
     done = eraser.erase("cafe")
     assert (
         done.done and done.removed["shard shard_1"]["raw_acme.sales"] == 1 and done.removed["blocks"][0]["files"] == 2

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 
@@ -16,6 +13,7 @@ from sharding.migrate import MIGRATIONS, Drift, migrate_shard, require_usable
 from sharding.migrating import fleet
 from sharding.migrating.health import require_healthy
 from sharding.model import Shard
+from tests.aside import die, killed
 from tests.faults.record import Figure
 from tests.sharding.migrating.conftest import Fleet
 
@@ -120,9 +118,15 @@ def test_a_shard_that_fails_stops_no_other_and_is_gone_on_with(shards: Fleet) ->
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_that_is_killed_is_gone_on_with(shards: Fleet, count: int, figure: Figure) -> None:
     shards.add("9001_new", NEW)
-    command = [sys.executable, "-m", "tests.sharding.migrating.killed_run", str(shards.folder), str(count)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    done_before: list[str] = []
+
+    def say(line: str) -> None:
+        if ": migrated" in line:
+            done_before.append(line)
+        if len(done_before) == count:
+            die()
+
+    assert killed(lambda: shards.migrate(workers=1, say=say))
     figure("kills", 1)
     assert list(shards.at().values()).count("9001") == count
     looked_at: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import psycopg2
 import pytest
@@ -11,6 +12,7 @@ from psycopg2.extensions import connection as Connection
 
 from sharding.errors import LarderError
 from sharding.model import Shard
+from sharding.moving import capture
 from sharding.moving.capture import retried, start_capture, stop_capture, sweep
 from sharding.moving.copying import connect
 from tests.conftest import Server
@@ -66,6 +68,13 @@ def test_somebody_else_is_waited_for_and_named(town: Town) -> None:
             retried(conn, "raw.head", lambda c: c.execute("lock table raw.head in share row exclusive mode"), 0.3)
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads does so to the end of the test: there is nothing to wait the full two seconds for, each time."""
+    monkeypatch.setattr(capture, "sweep", partial(sweep, patience=0.2))
+
+
+@pytest.mark.usefixtures("hasty")
 def test_a_build_that_reads_for_long_is_not_waited_for(town: Town) -> None:
     with closing(as_admin(town.old)) as build, build.cursor() as reads:
         reads.execute("select count(*) from raw_till.orders")
@@ -79,6 +88,7 @@ def test_a_build_that_reads_for_long_is_not_waited_for(town: Town) -> None:
     assert town.traces(town.old) == {"route": 1, "counter": 1} and town.traces(town.new) == {}
 
 
+@pytest.mark.usefixtures("hasty")
 def test_what_is_switched_off_notes_nothing_and_is_switched_on_again(town: Town) -> None:
     def noted() -> int:
         [(count,)] = town.sql(town.old, "select count(*) from keys.move_change where relation = 'raw_till.orders'")

@@ -4,9 +4,6 @@ goes on to the end."""
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import count
 
@@ -15,6 +12,8 @@ import pytest
 from sharding.moving.changeover import VERIFIED
 from sharding.moving.journal import has_step, moves
 from sharding.moving.mover import POINTS, RETURN_POINTS
+from tests import aside
+from tests.sharding.moving import killed_move
 from tests.sharding.moving.conftest import BUSINESS, Town
 
 OFTEN = {"a chunk copied", "both open", "closed here", "open there", "catalogue told"}
@@ -25,19 +24,7 @@ SEED = 20_261_121
 
 def killed(act: str, where: str, nth: int = 1) -> bool:
     """Let a driver of its own process run until it is killed; False if it came to its end before."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.sharding.moving.killed_move",
-        str(BUSINESS),
-        act,
-        "SIGKILL",
-        where,
-        str(nth),
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode != 0
+    return aside.killed(lambda: killed_move.main(str(BUSINESS), act, "SIGKILL", where, str(nth)))
 
 
 @pytest.mark.parametrize(
