@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, str, str], None]  # shard, node, status
 INTEGRATIONS = "LARDER_INTEGRATIONS_PATH"
-PRELOAD = ["dbt.cli.main", "dbt.task.build", "dbt.adapters.postgres", "orchestration.dbt_worker", "orchestration.loading",
-           "ingestion.landing_postgres", "dlt.common.libs.pyarrow", "sqlalchemy"]  # fmt: skip
+PRELOAD = ["dbt.cli.main", "dbt.task.build", "dbt.adapters.postgres", "orchestration.dbt_worker",
+           "orchestration.loading", "ingestion.landing_postgres", "dlt.common.libs.pyarrow", "sqlalchemy"]  # fmt: skip
 # A worker at a shard for longer than that waits on its database more than it computes, and another may start beside it:
 # a shard whose tables are locked takes a place of nobody. The memory of all of them (170 MB each) sets the other limit.
 OVERTIME = 30.0
