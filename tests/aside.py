@@ -26,7 +26,7 @@ class Ended:
 
 def aside(work: Callable[[], Any]) -> Ended:
     """Do something in a forked process. It has to open its own connections to a database: those here are its parent's
-    too."""
+    too. It cannot parse models: dbt's parser has threads, which a fork has not."""
     with tempfile.TemporaryFile("w+") as said:
         child = os.fork()
         if child == 0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import psycopg2
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from orchestration import workers
 from sharding import instances, postgres
 from sharding.access.roles import open_database
 from sharding.catalogue import Catalogue
@@ -213,11 +216,35 @@ def catalogue(register: Callable[[Shard], Catalogue], shard: Shard) -> Catalogue
     return register(shard)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm_workers() -> Iterator[None]:
+    """Workers are forked from a process in which dbt has parsed something."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "PRELOAD", [*workers.PRELOAD, "tests.warm"])
+        yield
+
+
 @pytest.fixture(scope="session")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
-    """The project's own dbt models, parsed once for the whole run (4 CPU-s); `build` runs them on any shard."""
+def parsed_models(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    """The project's own dbt models, parsed once for the whole run (7 CPU-s): its processes share the work_dir."""
     from orchestration.dbt_worker import DbtProject
 
-    project = DbtProject(Path(__file__).parents[1], tmp_path_factory.mktemp("dbt"))
+    of_process = tmp_path_factory.getbasetemp()
+    of_run = of_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_process
+    project = DbtProject(TESTS.parent, of_run / "parsed")
     project.parse()
     return project
+
+
+@pytest.fixture(scope="session")
+def warehouse(parsed_models: DbtProject, tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    """The project's own dbt models; `build` runs them on any shard."""
+    project = copy.copy(parsed_models)
+    project.work_dir = tmp_path_factory.mktemp("dbt")  # the run's processes have shards of the same names
+    return project
+
+
+def take_over(parsed: DbtProject, work_dir: Path) -> None:
+    """Let who parses the same project in another `work_dir` begin with what is parsed: dbt looks what differs."""
+    (work_dir / "parse").mkdir(parents=True)
+    shutil.copy(parsed.work_dir / "parse" / "partial_parse.msgpack", work_dir / "parse")

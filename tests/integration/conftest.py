@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
@@ -32,7 +32,10 @@ from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
 from sharding.settings import get_settings
 from tests.cli.conftest import Ran
-from tests.conftest import Server, scratch
+from tests.conftest import Server, scratch, take_over
+
+if TYPE_CHECKING:
+    from orchestration.dbt_worker import DbtProject
 
 SINCE = "2024-03-30"
 NOW = datetime(2024, 4, 2, 9, tzinfo=UTC)
@@ -165,12 +168,13 @@ def definition(since: str = SINCE) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def world(server: Server) -> Iterator[World]:
+def world(server: Server, parsed_models: DbtProject) -> Iterator[World]:
     """After the first `larder demo`; tests that move it on say so in their names."""
     with new_world(server, "shard_1", "shard_2") as made, pytest.MonkeyPatch.context() as patch:
         small = made.home / "demo.yml"
         small.write_text(yaml.safe_dump(definition()))
         patch.setattr(cli.demo, "DEMO", small)
         made.clock.set(NOW)
+        take_over(parsed_models, made.home / "dbt")
         made.larder("demo")
         yield made

@@ -21,6 +21,7 @@ from sharding.catalogue import Catalogue
 from sharding.model import Shard
 from sharding.settings import Settings
 from tests.orchestration.shop import SCHEMAS, Shop, open_shop, with_changed_facets, write_project
+from tests.parsed import write_parsed
 
 FILES = {
     "dbt_project.yml": """
@@ -63,14 +64,18 @@ models:
 }
 
 
+def write_tiny(project: Path) -> None:
+    for name, text in FILES.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with_changed_facets(project)
+
+
 @pytest.fixture
 def tiny_project(tmp_path: Path) -> Path:
     """Folder of a small dbt project over the shard's own `keys.source`."""
-    for name, text in FILES.items():
-        path = tmp_path / "tiny" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    with_changed_facets(tmp_path / "tiny")
+    write_parsed(write_tiny, tmp_path / "tiny", tmp_path / "work")
     return tmp_path / "tiny"
 
 

@@ -19,6 +19,7 @@ from orchestration.cycle import Installation
 from sharding.catalogue import Catalogue
 from sharding.model import Shard
 from sharding.settings import Settings
+from tests.parsed import write_parsed
 
 INTEGRATION = """
 name: acme
@@ -156,13 +157,22 @@ def with_changed_facets(project: Path) -> None:
     shutil.copytree(macros, project / "macros" / macros.name, dirs_exist_ok=True)
 
 
-def write_project(folder: Path) -> None:
-    """The dbt project in `folder / "project"` and the vendor's declaration in `folder / "integrations"`."""
-    for name, text in {**PROJECT, "../integrations/acme/integration.yml": INTEGRATION}.items():
-        path = folder / "project" / name
+def write_models(project: Path) -> None:
+    """The dbt project alone."""
+    for name, text in PROJECT.items():
+        path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    with_changed_facets(folder / "project")
+    with_changed_facets(project)
+
+
+def write_project(folder: Path) -> None:
+    """The dbt project in `folder / "project"`, what dbt parsed of it in `folder / "dbt"`, and the vendor's declaration
+    in `folder / "integrations"`."""
+    write_parsed(write_models, folder / "project", folder / "dbt")
+    declaration = folder / "integrations" / "acme" / "integration.yml"
+    declaration.parent.mkdir(parents=True, exist_ok=True)
+    declaration.write_text(INTEGRATION)
 
 
 def open_shop(

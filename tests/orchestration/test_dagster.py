@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
@@ -21,7 +21,11 @@ from orchestration.manifest import load_manifest
 from orchestration.python_model import python_models
 from orchestration.specs import Graph, build_graph
 from orchestration.translator import shards
+from tests.conftest import take_over
 from tests.orchestration.shop import Shop
+
+if TYPE_CHECKING:
+    from orchestration.dbt_worker import DbtProject
 
 SALES = dg.AssetKey(["marts", "sum_sales_day"])
 FACT = dg.AssetKey(["marts", "fct_sale"])
@@ -183,9 +187,11 @@ def test_a_selection_means_its_steps(graph: Graph) -> None:
 
 
 @pytest.fixture(scope="session")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """dbt's manifest of this repository."""
-    return load_manifest(Path(__file__).resolve().parents[2], tmp_path_factory.mktemp("dbt"))
+def manifest(parsed_models: DbtProject, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """dbt's manifest of this repository, by a process of its own."""
+    work_dir = tmp_path_factory.mktemp("dbt")
+    take_over(parsed_models, work_dir)
+    return load_manifest(Path(__file__).resolve().parents[2], work_dir)
 
 
 @pytest.fixture(scope="session")
