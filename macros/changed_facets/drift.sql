@@ -1,8 +1,8 @@
 {#
   Hashes of everything that decides what a model computes: its SQL as written, its config, the types of its columns, the
-  views it reads, the macros of this project that any of them use, and the values of variables that they name. Not the
-  compiled SQL, which also depends on what is
-  on the database (the vendors that a union finds there) and would take that for a change of the model.
+  views it reads, the macros that any of them use, and the values of variables that they name. Not the compiled SQL, which
+  also depends on what is on the database (the vendors that a union finds there) and would take that for a change of the
+  model.
 
   A mapping part → hash. The part '' is always used; a project whose models have parts that only some databases use (the
   views of one vendor) names them by the macros part_of_model(node) and parts_in_use(); a part that is not in use has the
