@@ -99,7 +99,7 @@ class Connections:
     def commit(self, opened: Opened) -> None:
         """Commit, and give the connection back as it was taken."""
         placement = opened.placement
-        position = "; select pg_current_wal_insert_lsn()::text" if placement.shard.replicas else ""
+        position = f"; {replicas.WRITTEN}" if placement.shard.replicas else ""
         try:
             with opened.connection.cursor() as cursor:
                 cursor.execute("commit" + RESET + position)

@@ -28,8 +28,18 @@ BEHIND_SECONDS = 0.25
 
 SYSTEM = "select system_identifier from pg_control_system()"
 """Which cluster the data are of: the same on its replicas."""
+WRITTEN = """
+    select (inserted - case
+        when (inserted - '0/0') % pg_size_bytes(current_setting('wal_segment_size')) = 40 then 40
+        when (inserted - '0/0') % current_setting('wal_block_size')::integer = 24 then 24
+        else 0
+    end)::text
+    from pg_current_wal_insert_lsn() as inserted
+"""
+"""Where a primary's log ends. Postgres says where the next entry will begin: at the end of a page that is behind the
+next one's header (24 bytes, 40 in a new file), where no replica comes before something more is written."""
 POSITION = f"""
-    select pg_current_wal_insert_lsn()::text, extract(epoch from clock_timestamp())::float8, ({SYSTEM})
+    select ({WRITTEN}), extract(epoch from clock_timestamp())::float8, ({SYSTEM})
 """
 REPLAYED = """
     pg_is_in_recovery() as replays, pg_last_wal_replay_lsn()::text as replayed,

@@ -16,8 +16,10 @@ from sharding import instances
 from sharding.instances import _free_port
 from sharding.model import Address, Instance
 from sharding.postgres import Account, PgBinaries, account, binaries
+from sharding.replicas import WRITTEN
 from sharding.settings import Settings
 from tests.conftest import scratch
+from tests.waiting import until
 
 
 @dataclass
@@ -30,6 +32,12 @@ class Standby:
     port: int
     who: Account
     programs: PgBinaries
+
+    @property
+    def slot(self) -> str:
+        """By it the primary keeps what this replica has not received yet: without one it could miss for ever what a
+        checkpoint removes while it starts."""
+        return f"standby_{self.port}"
 
     @property
     def address(self) -> Address:
@@ -52,7 +60,7 @@ class Standby:
                 [self.programs.tool("pg_ctl"), *arguments, "--wait", "--silent", "--pgdata", str(self.data)],
                 stdout=file.fileno(),
             )
-        assert done.returncode == 0, log.read_text()[-2000:]
+        assert done.returncode == 0, self._log()
 
     def start(self) -> None:
         options = f"-p {self.port} -c max_standby_streaming_delay=0 -c wal_retrieve_retry_interval=100ms"
@@ -64,10 +72,13 @@ class Standby:
     def wait_until_level_with(self, dsn: str) -> None:
         """Until it has replayed what the primary has written by now."""
         with closing(psycopg2.connect(dsn)) as primary, primary.cursor() as cursor:
-            cursor.execute("select pg_current_wal_insert_lsn()::text")
+            cursor.execute(WRITTEN)
             [(position,)] = cursor.fetchall()
-        while self.sql(f"select pg_last_wal_replay_lsn() < '{position}'::pg_lsn, pg_sleep(0.02)")[0][0]:
-            pass
+        level = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"
+        until(lambda: self.sql(level) == [(True,)], why=f"the replica stays behind {position}: {self._log()}")
+
+    def _log(self) -> str:
+        return self.data.with_suffix(".log").read_text()[-2000:]
 
 
 @contextmanager
@@ -80,7 +91,8 @@ def standby(primary: Instance, settings: Settings) -> Iterator[Standby]:
     made = Standby(primary, settings, folder / "data", _free_port(), who, programs)
     try:
         source = instances.superuser_dsn(primary, "postgres", settings)
-        options = ["--write-recovery-conf", "--no-sync", "--checkpoint=fast", "--wal-method=stream"]
+        slot = ["--create-slot", f"--slot={made.slot}"]
+        options = [*slot, "--write-recovery-conf", "--no-sync", "--checkpoint=fast", "--wal-method=stream"]
         done = who.run([programs.tool("pg_basebackup"), *options, f"--pgdata={made.data}", f"--dbname={source}"])
         assert done.returncode == 0, done.stderr
         made.start()

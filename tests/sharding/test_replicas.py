@@ -129,6 +129,18 @@ def test_an_idle_primary_does_not_make_its_replica_old(pair: Pair) -> None:
     assert where(router) == "replica"
 
 
+def test_a_log_that_ends_at_the_end_of_a_file_does_not_make_the_replica_old(
+    pair: Pair, primary: tuple[Instance, Settings, str]
+) -> None:
+    """Where the next entry will be is behind the header of a page that nobody has begun."""
+    with closing(psycopg2.connect(instances.superuser_dsn(primary[0], "postgres", primary[1]))) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_switch_wal()")  # as archive_timeout and base backups do
+            cursor.execute("select (pg_walfile_name_offset(pg_current_wal_insert_lsn())).file_offset")
+            assert cursor.fetchone() == (40,)
+    until(lambda: lags(pair.shard, 30)[0].bytes == 0, seconds=5)  # after some fifteen more Postgres writes by itself
+
+
 def test_a_replica_that_is_behind_is_not_read(pair: Pair) -> None:
     router = pair.router(lag=0.5)
     pair.replica.sql("select pg_wal_replay_pause()")
