@@ -125,6 +125,9 @@ class Workers:
     _context: Any = None
 
     def __enter__(self) -> Workers:
+        # What forks has one thread: of another's locks a fork gets copies that nobody opens. Arrow's allocator starts
+        # one on import, unless it is told not to.
+        os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
         self._context = mp.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         return self
