@@ -42,12 +42,12 @@ bench: $(STAMP)  ## loads, the whole way, and summaries kept four ways; each bes
 
 faults: $(STAMP)  ## what is done to Larder on purpose, all of it (an hour); writes docs/faults.md
 	@rm -f target/faults.json
-	@FAULTS_RESULTS=target/faults.json $(BIN)/pytest -m 'fault or faults' -n 2 --dist loadfile --no-loadscope-reorder; ended=$$?; \
+	@FAULTS_RESULTS=target/faults.json $(BIN)/pytest -m 'fault or faults' --timeout 1800 -n 2 --dist loadfile --no-loadscope-reorder; ended=$$?; \
 	$(BIN)/python -m tests.faults.page --write; exit $$ended
 
 rounds: $(STAMP)  ## what is random (nightly): 1,000 rounds of changes against changed_facets, new examples for properties
 	@$(BIN)/python -m tests.facets.rounds --rounds 1000
-	@$(BIN)/pytest -m hypothesis -n 2 --dist loadfile
+	@$(BIN)/pytest -m hypothesis --timeout 1800 -n 2 --dist loadfile
 
 clean:  ## stop what this project started (only that) and remove its data
 	@if test -x $(BIN)/larder; then $(BIN)/larder clean --yes; else echo "nothing to clean"; fi

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import io
 import logging
-import os
 import re
 import shutil
 import tempfile
@@ -34,6 +33,7 @@ from ingestion.sandbox.server import open_vendor
 from sharding import instances
 from sharding.catalogue import Catalogue
 from sharding.model import Instance, Shard
+from tests.aside import was_killed
 from tests.conformance import scenario, vendors
 from tests.conformance.checks import CHECKS
 from tests.conftest import Server, scratch
@@ -103,9 +103,9 @@ def suite(request: pytest.FixtureRequest, server: Server) -> Iterator[Suite]:
     try:
         plays = [scenario.Play(stage, catalogue, store, 1001 + n) for n, stage in enumerate(stages)]
         for step, occurrence in scenario.KILLS:
-            children = {play.start_killed(step, occurrence): play for play in plays}
-            for child, play in children.items():
-                play.done.kills += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) < 0
+            begun = [(play, play.start_killed(step, occurrence)) for play in plays]
+            for play, extract in begun:
+                play.done.kills += was_killed(extract.ended())
         with ThreadPoolExecutor(max_workers=4) as pool:
             played = {done.stage.name: done for done in pool.map(scenario.Play.play, plays)}
         shard = server.shard(database)

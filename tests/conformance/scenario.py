@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,6 @@ from typing import Any
 import msgspec
 import psycopg2
 
-from ingestion import http
 from ingestion.blocks import BlockStore, Manifest
 from ingestion.checks import Accepted, checker
 from ingestion.errors import CredentialsError, LarderError
@@ -28,6 +26,7 @@ from ingestion.sandbox.http import Answer, Request
 from ingestion.source import SourceRef
 from ingestion.spec import LoginAuth, OAuthRefreshAuth, Stream
 from sharding.catalogue import Catalogue
+from tests.aside import Aside, begin_aside
 from tests.conformance.vendors import Stage
 from tests.ingestion.killed_extract import STEPS, kill_at
 
@@ -123,21 +122,18 @@ class Play:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def start_killed(self, step: str, occurrence: int) -> int:
-        """Fork an extract that dies at a step of its way; its process id. Call it while no other thread is busy."""
+    def start_killed(self, step: str, occurrence: int) -> Aside:
+        """Begin an extract that dies at a step of its way. Call it while no other thread is busy."""
         assert step in STEPS
-        child = os.fork()
-        if child:
-            return child
-        try:
-            http._pool.clear()  # connections that the parent uses too
+
+        def work() -> None:
             kill_at(step, occurrence)
             extract_source(
                 self.victim, self.stage.spec, self.store, self.catalogue.dsn, self.stage.clock.now,
                 Options(force=True, max_records=PER_BLOCK),
             )  # fmt: skip
-        finally:
-            os._exit(0)
+
+        return begin_aside(work)
 
     def _after_kills(self) -> None:
         """What the killed extracts left to do."""

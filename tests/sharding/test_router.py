@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from sharding.errors import LarderError
 from sharding.model import Shard
 from sharding.router import Router, fan_out
 from sharding.settings import Settings
+from tests.aside import Ended, aside
 
 NEW_LOCATION = "insert into keys.location (parent_id, name) values (keys.make_id(1, 0), 'here')"
 
@@ -305,17 +305,14 @@ class TestPools:
         with router.pinned("cafe"):
             pass
         with router.pinned("cafe", primary=True) as outer:
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    with pytest.raises(LarderError, match="of the parent process"):
-                        outer.cursor()
-                    with router.pinned("cafe") as inner:
-                        code = 0 if inner is not outer else 2
-                finally:
-                    os._exit(code)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+            def use() -> None:
+                with pytest.raises(LarderError, match="of the parent process"):
+                    outer.cursor()
+                with router.pinned("cafe") as inner:
+                    assert inner is not outer
+
+            assert aside(use) == Ended(0, "")
             write(outer)  # the child has neither closed nor ended it
         assert locations(two[0]) == 1
 
