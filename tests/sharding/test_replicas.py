@@ -133,11 +133,11 @@ def test_a_log_that_ends_at_the_end_of_a_file_does_not_make_the_replica_old(
     pair: Pair, primary: tuple[Instance, Settings, str]
 ) -> None:
     """Where the next entry will be is behind the header of a page that nobody has begun."""
-    with closing(psycopg2.connect(instances.superuser_dsn(primary[0], "postgres", primary[1]))) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute("select pg_switch_wal()")  # as archive_timeout and base backups do
-            cursor.execute("select (pg_walfile_name_offset(pg_current_wal_insert_lsn())).file_offset")
-            assert cursor.fetchone() == (40,)
+    dsn = instances.superuser_dsn(primary[0], "postgres", primary[1])
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_switch_wal()")  # as archive_timeout and base backups do
+        cursor.execute("select (pg_walfile_name_offset(pg_current_wal_insert_lsn())).file_offset")
+        assert cursor.fetchone() == (40,)
     until(lambda: lags(pair.shard, 30)[0].bytes == 0, seconds=5)  # after some fifteen more Postgres writes by itself
 
 
