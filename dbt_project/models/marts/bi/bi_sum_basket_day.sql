@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_basket_day'), 'location_id') }}

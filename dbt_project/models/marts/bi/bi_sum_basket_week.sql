@@ -1,0 +1,1 @@
+{{ bi_view(ref('sum_basket_week'), 'location_id') }}
