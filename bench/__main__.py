@@ -42,6 +42,7 @@ PARTS = (
     "router",
     "moves",
     "facets",
+    "models",
     "reimport",
     "reproduce",
     "fairness",
@@ -127,6 +128,8 @@ def main() -> None:
             out.table(measure_access(Settings(home=home, control_dsn=None), given.runs), title)
     if "facets" in parts:
         facets(out, given.items, given.picture)
+    if "models" in parts:
+        models(out)
 
 
 def loads(out: Output, orders: int, runs: int) -> None:
@@ -227,6 +230,21 @@ def facets(out: Output, sizes: Sequence[int], picture: bool) -> None:
 
     with _home() as home, server(home) as (settings, pid):
         measure_facets(out, settings, pid, sizes, picture)
+
+
+def models(out: Output) -> None:
+    """Larder's own models: a cycle with an order from each site of a chain."""
+    from bench.models import DAYS, ORDERS, SITES, measure_models
+    from bench.models import rows as rows_of_models
+
+    with _home() as home, server(home) as (settings, pid):
+        found = measure_models(home, settings, pid)
+    out.table(rows_of_models(found), f"an order from each of {SITES} sites with {DAYS} days of {ORDERS} orders")
+    first, later = found.first, found.later
+    out.say(
+        f"all of them: {later.cpu:.2f} CPU-s, {later.wall:.2f} s, data tests included; the first build, of"
+        f" {found.lines:,} lines: {first.cpu:.0f} CPU-s, {first.wall:.0f} s\n"
+    )
 
 
 def _sizes(given: str) -> list[int]:

@@ -27,22 +27,22 @@ def records(count: int, seed: int = 0) -> Iterator[bytes]:
         yield json.dumps(_order(number, draw), separators=(",", ":")).encode()
 
 
-def _money(cents: int) -> dict[str, Any]:
+def money(cents: int) -> dict[str, Any]:
     return {"amount": cents, "currency": "USD"}
 
 
 def _order(number: int, draw: random.Random) -> dict[str, Any]:
     at = (_START + timedelta(seconds=37 * number)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    lines = [_line(number, place, draw) for place in range(draw.choice((1, 1, 2, 2, 2)))]
-    net = sum(line["gross_sales_money"]["amount"] for line in lines)
-    tax = sum(line["total_tax_money"]["amount"] for line in lines)
+    lines = [line(number, place, draw) for place in range(draw.choice((1, 1, 2, 2, 2)))]
+    net = sum(one["gross_sales_money"]["amount"] for one in lines)
+    tax = sum(one["total_tax_money"]["amount"] for one in lines)
     order_id = f"{draw.getrandbits(96):024x}"
     amounts = {
-        "total_money": _money(net + tax),
-        "tax_money": _money(tax),
-        "discount_money": _money(0),
-        "tip_money": _money(0),
-        "service_charge_money": _money(0),
+        "total_money": money(net + tax),
+        "tax_money": money(tax),
+        "discount_money": money(0),
+        "tip_money": money(0),
+        "service_charge_money": money(0),
     }
     return {
         "id": order_id,
@@ -51,7 +51,7 @@ def _order(number: int, draw: random.Random) -> dict[str, Any]:
         "taxes": [
             {
                 "uid": f"{draw.getrandbits(64):016x}", "catalog_object_id": "TAX8875", "name": "Sales Tax",
-                "percentage": "8.875", "type": "ADDITIVE", "applied_money": _money(tax), "scope": "ORDER",
+                "percentage": "8.875", "type": "ADDITIVE", "applied_money": money(tax), "scope": "ORDER",
             }
         ],
         "created_at": at,
@@ -61,11 +61,11 @@ def _order(number: int, draw: random.Random) -> dict[str, Any]:
         "version": 4,
         **{f"total_{name}": amounts[name] for name in ("tax_money", "discount_money", "tip_money")},
         "total_money": amounts["total_money"],
-        "total_service_charge_money": _money(0),
+        "total_service_charge_money": money(0),
         "tenders": [
             {
                 "id": f"{draw.getrandbits(96):024x}", "location_id": f"L{number % 4}BROOKLYN00",
-                "transaction_id": order_id, "created_at": at, "amount_money": _money(net + tax), "type": "CARD",
+                "transaction_id": order_id, "created_at": at, "amount_money": money(net + tax), "type": "CARD",
                 "card_details": {
                     "status": "CAPTURED", "entry_method": "EMV",
                     "card": {"card_brand": "VISA", "last_4": f"{draw.randrange(10000):04d}", "bin": "453275"},
@@ -79,7 +79,7 @@ def _order(number: int, draw: random.Random) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _line(number: int, place: int, draw: random.Random) -> dict[str, Any]:
+def line(number: int, place: int, draw: random.Random) -> dict[str, Any]:
     price = draw.choice((600, 700, 1100, 1200, 1400))
     tax = round(price * 8875 / 100_000)
     return {
@@ -93,25 +93,27 @@ def _line(number: int, place: int, draw: random.Random) -> dict[str, Any]:
         "modifiers": [
             {
                 "uid": f"{number:08d}{place:04d}", "catalog_object_id": "MOD000000000000000000001", "name": "Oat milk",
-                "quantity": "1", "base_price_money": _money(0), "total_price_money": _money(0),
+                "quantity": "1", "base_price_money": money(0), "total_price_money": money(0),
             }
         ],
         "applied_taxes": [
-            {"uid": f"{draw.getrandbits(64):016x}", "tax_uid": "sales-tax", "applied_money": _money(tax)}
+            {"uid": f"{draw.getrandbits(64):016x}", "tax_uid": "sales-tax", "applied_money": money(tax)}
         ],
-        "base_price_money": _money(price),
-        "variation_total_price_money": _money(price),
-        "gross_sales_money": _money(price),
-        "total_tax_money": _money(tax),
-        "total_discount_money": _money(0),
-        "total_money": _money(price + tax),
-        "total_service_charge_money": _money(0),
+        "base_price_money": money(price),
+        "variation_total_price_money": money(price),
+        "gross_sales_money": money(price),
+        "total_tax_money": money(tax),
+        "total_discount_money": money(0),
+        "total_money": money(price + tax),
+        "total_service_charge_money": money(0),
     }  # fmt: skip
 
 
-def write_block(store: BlockStore, source_id: int, lines: list[bytes], observed_at: datetime | None = None) -> Manifest:
+def write_block(
+    store: BlockStore, source_id: int, lines: list[bytes], observed_at: datetime | None = None, stream: str = STREAM
+) -> Manifest:
     """Write records as one committed block of the source."""
-    with store.writer(source_id >> 45 & 0x7FFFF, source_id, STREAM) as writer:
+    with store.writer(source_id >> 45 & 0x7FFFF, source_id, stream) as writer:
         for line in lines:
             writer.write(line)
     manifest = writer.manifest(
