@@ -177,11 +177,12 @@ _REFUNDS = {
     "service_charge": "-service_charge_returned",
     "gratuity": "-gratuity_returned",
     "gift_card_sold": "-gift_card_returned",
+    "donations": "-donations_returned",
     "rounding": "-rounding_returned",
     "net_product_sales": "-returns",
     "net_sales": "-(returns + service_charge_returned)",
     "total_collected": "-(returns + refund_unitemised + tax_returned + tip_returned + service_charge_returned"
-    " + gratuity_returned + gift_card_returned + rounding_returned)",
+    " + gratuity_returned + gift_card_returned + donations_returned + rounding_returned)",
     "refunds": "amount_refunded",
 }
 _SUMMED = (*[m for m in _SALES if m != "order_count"], "returns", "refund_unitemised", "order_count")

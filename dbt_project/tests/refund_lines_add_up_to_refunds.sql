@@ -5,7 +5,8 @@ with lines as (
     select
         refund_id,
         sum(returns) as returns,
-        sum(gift_card_returned) as gift_card_returned
+        sum(gift_card_returned) as gift_card_returned,
+        sum(donations_returned) as donations_returned
     from {{ tested_rows(ref('fct_refund_item'), ['source_id', 'root_key'], changed) }} as fct_refund_item
     group by refund_id
 
@@ -22,8 +23,9 @@ left join lines
 where
     refunds.returns <> coalesce(lines.returns, 0)
     or refunds.gift_card_returned <> coalesce(lines.gift_card_returned, 0)
+    or refunds.donations_returned <> coalesce(lines.donations_returned, 0)
     or refunds.amount_refunded
     <> refunds.returns + refunds.refund_unitemised
     + refunds.tax_returned + refunds.tip_returned
     + refunds.service_charge_returned + refunds.gratuity_returned
-    + refunds.gift_card_returned + refunds.rounding_returned
+    + refunds.gift_card_returned + refunds.donations_returned + refunds.rounding_returned

@@ -24,7 +24,7 @@ refunds as (
         sum(returns) as returns,
         sum(
             returns + refund_unitemised + tax_returned + tip_returned + service_charge_returned
-            + gratuity_returned + gift_card_returned + rounding_returned
+            + gratuity_returned + gift_card_returned + donations_returned + rounding_returned
         ) as given_back
     from {{ tested_rows(ref('fct_refund'), ['location_id', 'business_date'], changed) }} as fct_refund
     group by location_id, currency

@@ -21,7 +21,7 @@ with sides as (
         currency,
         -(
             returns + refund_unitemised + tax_returned + tip_returned + service_charge_returned
-            + gratuity_returned + gift_card_returned + rounding_returned
+            + gratuity_returned + gift_card_returned + donations_returned + rounding_returned
         ) as collected,
         -amount_refunded as paid
     from {{ tested_rows(ref('fct_refund'), ['source_id', 'business_date'], changed) }} as fct_refund

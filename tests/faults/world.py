@@ -104,7 +104,7 @@ def receipts(records, sites, now):
 '''
 _KEYED = "source_id bigint, location_id bigint, business_id bigint, business_date date, currency text"
 _REFUNDED = "returns refund_unitemised tax_returned tip_returned service_charge_returned gratuity_returned" \
-    " gift_card_returned rounding_returned amount_refunded"  # fmt: skip
+    " gift_card_returned donations_returned rounding_returned amount_refunded"  # fmt: skip
 EMPTY = {
     "fct_refund": _REFUNDED,
     "fct_shift": "base_cost hours costed_hours",

@@ -102,6 +102,15 @@ def test_returns_count_on_their_own_day_goods_tax_and_tip_apart() -> None:
     }
 
 
+@pytest.mark.parametrize(("kind", "measure"), [("GIFT_CARD", "gift_card_sold"), ("DONATION", "donations")])
+def test_what_was_no_sale_comes_back_as_none(kind: str, measure: str) -> None:
+    [order] = [o for o in page("orders")["orders"] if o["id"].startswith("e51e27")]
+    for line in order["returns"][0]["return_line_items"]:
+        line["item_type"] = kind
+    found = add_up({"locations": page("locations")["locations"], "orders": [order]})
+    assert found == {("03-06", measure): "-7", ("03-06", "tax"): "-0.41"}
+
+
 def test_an_amount_given_back_without_goods_is_not_itemised() -> None:
     assert recorded("dd46e7") == {("03-17", "refund_unitemised"): "3.12", ("03-17", "refunds"): "3.12"}
 

@@ -21,7 +21,7 @@ _PRODUCTS = ("item", "modifier", "custom_amount")
 _RETURNED = {
     "returns": "returns", "refund_unitemised": "refund_unitemised", "tax_returned": "tax", "tip_returned": "tip",
     "service_charge_returned": "service_charge", "gratuity_returned": "gratuity",
-    "gift_card_returned": "gift_card_sold", "rounding_returned": "rounding",
+    "gift_card_returned": "gift_card_sold", "donations_returned": "donations", "rounding_returned": "rounding",
 }  # fmt: skip
 _MAILS = {
     "sent_count": "mails_sent", "bounce_count": "mails_back", "unique_open_count": "mails_opened",

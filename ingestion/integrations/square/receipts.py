@@ -152,6 +152,8 @@ def _return(part: Record, gratuities: set[tuple[str, str]], into: Totals) -> Non
         into["tax"] -= tax
         if line.get("item_type") == "GIFT_CARD":
             into["gift_card_sold"] -= total - tax
+        elif line.get("item_type") == "DONATION":
+            into["donations"] -= total - tax
         else:
             into["returns"] += total - tax
     for charge in part.get("return_service_charges", ()):

@@ -69,6 +69,7 @@ select
     service_charge_returned,
     gratuity_returned,
     gift_card_returned,
+    0 as donations_returned,
     0 as rounding_returned,
     amount_refunded
 from refunds

@@ -16,6 +16,7 @@ select
     0 as service_charge_returned,
     0 as gratuity_returned,
     0 as gift_card_returned,
+    0 as donations_returned,
     0 as rounding_returned,
     returns.worth as amount_refunded
 from {{ ref('int_lightspeed_r__returns') }} as returns

@@ -20,6 +20,7 @@ select
     lines.item_key,
     case lines.item_type
         when 'GIFT_CARD' then 'gift_card'
+        when 'DONATION' then 'donation'
         when 'CUSTOM_AMOUNT' then 'custom_amount'
         else 'item'
     end as line_type,

@@ -25,8 +25,9 @@ itemised as (
     select
         source_id,
         refund_key as order_key,
-        sum(amount) filter (where line_type <> 'gift_card') as returns,
+        sum(amount) filter (where line_type not in ('gift_card', 'donation')) as returns,
         sum(amount) filter (where line_type = 'gift_card') as gift_card,
+        sum(amount) filter (where line_type = 'donation') as donations,
         sum(tax) as tax
     from {{ ref('int_square__refund_items') }}
     group by source_id, refund_key
@@ -120,6 +121,7 @@ select
     coalesce(charges.service_charge, 0) as service_charge_returned,
     coalesce(charges.gratuity, 0) as gratuity_returned,
     coalesce(itemised.gift_card, 0) as gift_card_returned,
+    coalesce(itemised.donations, 0) as donations_returned,
     coalesce(returns.rounding, 0) as rounding_returned,
     coalesce(money.amount, 0) as amount_refunded
 from return_orders

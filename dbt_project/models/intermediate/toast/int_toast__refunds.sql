@@ -52,6 +52,7 @@ select
     0 as service_charge_returned,
     0 as gratuity_returned,
     coalesce(itemised.gift_card, 0) as gift_card_returned,
+    0 as donations_returned,
     0 as rounding_returned,
     refunds.amount + refunds.tip as amount_refunded
 from refunds

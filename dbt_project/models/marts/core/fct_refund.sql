@@ -63,6 +63,7 @@ select
     refunds.service_charge_returned,
     refunds.gratuity_returned,
     refunds.gift_card_returned,
+    refunds.donations_returned,
     refunds.rounding_returned,
     refunds.amount_refunded
 from refunds

@@ -43,10 +43,11 @@ select
     refunds.local_hour,
     refunds.original_business_date,
     lines.currency::text as currency,
-    case when lines.line_type = 'gift_card' then 0 else lines.quantity end as returned_quantity,
-    case when lines.line_type = 'gift_card' then 0 else lines.amount end as returns,
+    case when lines.line_type in ('gift_card', 'donation') then 0 else lines.quantity end as returned_quantity,
+    case when lines.line_type in ('gift_card', 'donation') then 0 else lines.amount end as returns,
     lines.tax as tax_returned,
-    case when lines.line_type = 'gift_card' then lines.amount else 0 end as gift_card_returned
+    case when lines.line_type = 'gift_card' then lines.amount else 0 end as gift_card_returned,
+    case when lines.line_type = 'donation' then lines.amount else 0 end as donations_returned
 from {{ ref('int_refund_items__unioned') }} as lines
 inner join {{ ref('fct_refund') }} as refunds
     on lines.source_id = refunds.source_id

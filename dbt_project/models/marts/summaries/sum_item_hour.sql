@@ -45,7 +45,7 @@ with movements as (
         0 as void_count,
         0 as open_sales
     from {{ ref('fct_refund_item') }}
-    where line_type <> 'gift_card'
+    where line_type not in ('gift_card', 'donation')
 
 )
 

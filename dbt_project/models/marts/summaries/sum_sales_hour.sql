@@ -60,7 +60,7 @@ with movements as (
         nullif(-tip_returned, 0) as tip,
         -gratuity_returned as gratuity,
         -gift_card_returned as gift_card_sold,
-        0 as donations,
+        -donations_returned as donations,
         -rounding_returned as rounding,
         refund_unitemised,
         0 as void_amount,
