@@ -31,7 +31,7 @@ demo: $(STAMP)  ## start databases and sandbox vendors, extract, load, transform
 test: $(STAMP)  ## everything CI needs
 	@BIN=$(BIN) bash tests/run.sh
 
-lint: $(STAMP)  ## ruff, mypy, sqlfluff and the generated files
+lint: $(STAMP)  ## ruff, mypy, sqlfluff, Dagster's definitions and the generated files
 	@BIN=$(BIN) bash tests/run.sh lint
 
 dagster: $(STAMP)  ## Dagster's UI on the same instance (Ctrl-C stops it)

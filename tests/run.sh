@@ -9,21 +9,26 @@ step() {
     "$@" || { printf '\nFAILED: %s\n' "$name" >&2; exit 1; }
     printf '   %s: ok, %ss\n' "$name" "$((SECONDS - began))"
 }
-# Steps beside each other: each with its time, and with what it says when it is done. `beside NAME COMMAND…`, then `all_done`.
+# `beside NAME COMMAND…` begins a step, `all_done` waits for those begun and prints what they said. Whatever ends this ends them.
 names=() pids=() said=$(mktemp -d)
-trap 'rm -rf "$said"' EXIT
+trap 'kill ${pids[@]+"${pids[@]}"} 2>/dev/null || true; rm -rf "$said"' EXIT
 beside() {
-    step "$@" >"$said/${#names[@]}" 2>&1 &
-    names+=("$1") pids+=($!)
+    local name=$1
+    shift
+    "$@" >"$said/${#names[@]}" 2>&1 &
+    names+=("$name") pids+=($!)
 }
 all_done() {
-    local number ended=0
+    local number failed=() began=$SECONDS
     for number in "${!names[@]}"; do
-        wait "${pids[number]}" || ended=1
+        wait "${pids[number]}" || failed+=("${names[number]}")
+        printf '\n── %s\n' "${names[number]}"
         cat "$said/$number"
     done
+    for number in ${failed[@]+"${failed[@]}"}; do printf '\nFAILED: %s\n' "$number" >&2; done
+    [ ${#failed[@]} = 0 ] || exit 1
+    printf '   %s beside each other: ok, %ss\n' "${#names[@]}" "$((SECONDS - began))"
     names=() pids=()
-    [ "$ended" = 0 ] || exit 1
 }
 export DO_NOT_TRACK=1 DBT_SEND_ANONYMOUS_USAGE_STATS=false DAGSTER_DISABLE_TELEMETRY=yes
 step "ruff" "$BIN/ruff" check .
