@@ -1,12 +1,11 @@
 """A chain of restaurants on one till vendor: sites, a menu of which some dishes sell well, orders, payments."""
 
-import json
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from bench.orders import line, money
+from bench.orders import encoded, line, money
 
 DISHES = 55
 _OPEN = timedelta(hours=11)  # of UTC: morning in New York
@@ -43,7 +42,7 @@ class Chain:
                     "item_data": {"name": name, "variations": variations},
                 }
             )  # fmt: skip
-        return {"locations": list(map(_encoded, sites)), "catalog": list(map(_encoded, menu))}
+        return {"locations": list(map(encoded, sites)), "catalog": list(map(encoded, menu))}
 
     def day(self, date: datetime, orders: int) -> Records:
         """A day's trade: so many orders at each site, while it is open."""
@@ -62,8 +61,8 @@ class Chain:
         made: Records = {"orders": [], "payments": []}
         for site, at in moments:
             order, payment = self._order(site, at)
-            made["orders"].append(_encoded(order))
-            made["payments"].append(_encoded(payment))
+            made["orders"].append(encoded(order))
+            made["payments"].append(encoded(payment))
         return made
 
     def _order(self, site: int, moment: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -93,7 +92,3 @@ class Chain:
         return line(1, place, self._draw) | of_price | {
             "catalog_object_id": key, "name": name, "total_tax_money": money(tax), "total_money": money(price + tax),
         }  # fmt: skip
-
-
-def _encoded(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.chain import Chain, Records
-from bench.loads import fresh_shard
+from bench.loads import fresh_shard, median
 from bench.measure import Cost, measured, note
 from bench.orders import write_block
 from ingestion import registry
@@ -77,7 +77,7 @@ def measure_models(home: Path, settings: Settings, postmaster: int) -> Models:
             with measured(postmaster) as cost:
                 cycles.append(_build(project, shard, now))
             costs.append(cost)
-    return Models(lines, first, sorted(costs, key=lambda cost: cost.cpu)[_CYCLES // 2], tuple(_changed(cycles)))
+    return Models(lines, first, median(costs), tuple(_changed(cycles)))
 
 
 def _build(project: DbtProject, shard: Shard, now: datetime) -> BuildResult:

@@ -24,7 +24,12 @@ def records(count: int, seed: int = 0) -> Iterator[bytes]:
     """`count` orders as JSON lines without line ends."""
     draw = random.Random(seed)
     for number in range(count):
-        yield json.dumps(_order(number, draw), separators=(",", ":")).encode()
+        yield encoded(_order(number, draw))
+
+
+def encoded(record: dict[str, Any]) -> bytes:
+    """A record as a line of JSON, without its end."""
+    return json.dumps(record, separators=(",", ":")).encode()
 
 
 def money(cents: int) -> dict[str, Any]:

@@ -2,18 +2,8 @@
     config(
         unique_key=['location_id', 'week_begins_on', 'item_id_a', 'item_id_b'],
         facet=['location_id', 'week_begins_on'],
-        facet_from={
-            'sum_basket_pair_day':
-                "select location_id, days.week_begins_on
-                from changed
-                inner join sum_sales_day as days using (location_id, business_date)",
-        },
-        slice={
-            'sum_basket_pair_day':
-                "(location_id, business_date) in (
-                    select location_id, week_begins_on + n from facets cross join generate_series(0, 6) as days (n)
-                )",
-        },
+        facet_from={'sum_basket_pair_day': weeks_of_changed_days()},
+        slice={'sum_basket_pair_day': days_of_weeks()},
     )
 }}
 

@@ -19,12 +19,7 @@ days.business_date - (extract(isodow from days.business_date)::integer - busines
                 inner join dim_business as businesses using (business_id)
                 where business_id in (select business_id from changed)",
         },
-        slice={
-            'sum_labour_day':
-                "(location_id, business_date) in (
-                    select location_id, week_begins_on + n from facets cross join generate_series(0, 6) as days (n)
-                )",
-        },
+        slice={'sum_labour_day': days_of_weeks()},
     )
 }}
 
